@@ -1,0 +1,46 @@
+"""Unrolled: you write one step, Unrolled runs it through time.
+
+Importing this package touches no device and imports nothing heavy; each public name is fetched when
+it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Cell": "unrolled.cells",
+    "GatedCell": "unrolled.cells",
+    "RNN": "unrolled.cells",
+    "ReluRNN": "unrolled.cells",
+    "LSTM": "unrolled.cells",
+    "LSTMState": "unrolled.cells",
+    "GRU": "unrolled.cells",
+    "unroll": "unrolled.unroll",
+    "detach": "unrolled.unroll",
+    "Corpus": "unrolled.data",
+    "Vocab": "unrolled.data",
+    "Window": "unrolled.data",
+    "Windows": "unrolled.data",
+    "Net": "unrolled.net",
+    "Stream": "unrolled.sample",
+    "Run": "unrolled.runs",
+    "load": "unrolled.runs",
+    "train": "unrolled.train",
+    "fit": "unrolled.train",
+}
+
+__all__ = ["__version__", *_HOME]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'unrolled' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
