@@ -19,8 +19,8 @@ _HOME = {
     "LSTM": "unrolled.cells",
     "LSTMState": "unrolled.cells",
     "GRU": "unrolled.cells",
-    "unroll": "unrolled.unroll",
-    "detach": "unrolled.unroll",
+    "unroll": "unrolled.unrolling",
+    "detach": "unrolled.unrolling",
     "Corpus": "unrolled.data",
     "Vocab": "unrolled.data",
     "Window": "unrolled.data",
@@ -29,8 +29,8 @@ _HOME = {
     "Stream": "unrolled.sample",
     "Run": "unrolled.runs",
     "load": "unrolled.runs",
-    "train": "unrolled.train",
-    "fit": "unrolled.train",
+    "train": "unrolled.training",
+    "fit": "unrolled.training",
 }
 
 __all__ = ["__version__", *_HOME]  # noqa: PLE0604
