@@ -1,0 +1,161 @@
+"""A spec as a runnable module: ``logits, state = net(ids, state)``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from unrolled.cells import BUILT_IN, Cell, GatedCell
+from unrolled.errors import CellError, UsageError, nearest
+from unrolled.net.layers import Embedding, Linear, OneHot
+from unrolled.net.spec import Layer, Spec
+from unrolled.unrolling import unroll
+
+if TYPE_CHECKING:
+    from unrolled.data import Vocab
+
+Masks = dict[str, Tensor]
+State = dict[str, Any]
+"""A net's state: for each recurrent layer, by name, the state of its cell."""
+
+
+class Net(nn.Module):
+    """Run a spec over T steps of B lanes.
+
+    ``cells`` holds the classes of the user's own cells under the names that the spec gives them;
+    a spec never imports code by itself. ``vocab`` travels with a net whose ids are text.
+    """
+
+    def __init__(
+        self, spec: Spec, vocab: Vocab | None = None, cells: Mapping[str, type[Cell]] | None = None
+    ) -> None:
+        super().__init__()
+        self.spec, self.vocab = spec, vocab
+        self.boundary: str | None = None
+        self.engine = "auto"
+        self.dropout_generator: torch.Generator | None = None
+        self.layers = nn.ModuleDict()
+        self.dropouts: dict[str, tuple[float, int]] = {}
+        self._assemble({**BUILT_IN, **(cells or {})})
+
+    def _assemble(self, cells: Mapping[str, type[Cell]]) -> None:
+        layers, width = list(self.spec), 0
+        for layer, follower in zip(layers, [*layers[1:], None], strict=True):
+            module, width = self._module(layer, follower, width, cells)
+            if module is not None:
+                self.layers[layer.name] = module
+
+    def _module(
+        self, layer: Layer, follower: Layer | None, width: int, cells: Mapping[str, type[Cell]]
+    ) -> tuple[nn.Module | None, int]:
+        settings = layer.settings
+        if layer.type == "one-hot":
+            gathers = follower is not None and issubclass(_cell_class(follower, cells), GatedCell)
+            return OneHot(settings["size"], dense=not gathers), settings["size"]
+        if layer.type == "embedding":
+            return Embedding(settings["size"], settings["width"]), settings["width"]
+        if layer.type == "recurrent":
+            cell = _cell_class(layer, cells)(width, settings["hidden"])
+            return cell, cell.output_size
+        if layer.type == "dropout":
+            self.dropouts[layer.name] = (settings["ratio"], width)
+            return None, width
+        if layer.type == "linear":
+            return Linear(width, settings["size"]), settings["size"]
+        raise UsageError(f"layer '{layer.name}' has the unknown type '{layer.type}'" + nearest(layer.type, TYPES))
+
+    @property
+    def cells(self) -> dict[str, Cell]:
+        """The recurrent layers by name, in order."""
+        return {name: layer for name, layer in self.layers.items() if isinstance(layer, Cell)}
+
+    @property
+    def num_parameters(self) -> int:
+        """How many numbers are learned."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    def initial_state(self, lanes: int) -> State:
+        """Return the state of ``lanes`` lanes that have read nothing."""
+        return {name: cell.initial_state(lanes) for name, cell in self.cells.items()}
+
+    def forward(
+        self,
+        x: Tensor,
+        state: State | None = None,
+        *,
+        fresh: Tensor | None = None,
+        lengths: Tensor | None = None,
+    ) -> tuple[Tensor, State]:
+        """Read ids x [T, B] (or floats [T, B, D]); return logits [T, B, V] and the next state.
+
+        ``fresh`` [T, B] or [B] marks where a lane starts anew, ``lengths`` [B] stops lanes early, as in
+        ``unroll``. With engine ``naive`` every layer runs one step at a time, which replaces::
+
+            for t in range(T):
+                logits[t], state = net(x[t : t + 1], state)
+        """
+        if x.dim() < 2:
+            raise UsageError(f"a net reads [T, B] or [T, B, D], this has the shape {tuple(x.shape)}")
+        state = self.initial_state(x.shape[1]) if state is None else state
+        masks = self._draw_masks(x)
+        if self.engine != "naive" or len(x) < 2:
+            return self._run(x, state, fresh, lengths, masks)
+        outputs = []
+        for t in range(len(x)):
+            step_fresh = None if fresh is None else _fresh_at(fresh, t)
+            live = None if lengths is None else (lengths - t).clamp(0, 1)
+            step_masks = {name: mask[t : t + 1] for name, mask in masks.items()}
+            y, state = self._run(x[t : t + 1], state, step_fresh, live, step_masks)
+            outputs.append(y)
+        return torch.cat(outputs), state
+
+    def _run(
+        self, x: Tensor, state: State, fresh: Tensor | None, lengths: Tensor | None, masks: Masks
+    ) -> tuple[Tensor, State]:
+        next_state: State = {}
+        for layer in self.spec:
+            module = self.layers[layer.name] if layer.name in self.layers else None
+            if isinstance(module, Cell):
+                x, next_state[layer.name] = unroll(
+                    module, x, state[layer.name], fresh=fresh, lengths=lengths, engine=self.engine
+                )
+            elif module is not None:
+                x = module(x)
+            elif layer.name in masks:
+                x = x * masks[layer.name]
+        return x, next_state
+
+    def _draw_masks(self, x: Tensor) -> Masks:
+        """Draw each dropout layer's mask for the whole window, so that no engine can change it."""
+        if not self.training or not self.dropouts:
+            return {}
+        like = next(self.parameters())
+        masks = {}
+        for name, (ratio, width) in self.dropouts.items():
+            mask = torch.empty(x.shape[0], x.shape[1], width, dtype=like.dtype, device=like.device)
+            masks[name] = mask.bernoulli_(1 - ratio, generator=self.dropout_generator).div_(1 - ratio)
+        return masks
+
+
+TYPES = ("one-hot", "embedding", "recurrent", "dropout", "linear")
+
+
+def _fresh_at(fresh: Tensor, t: int) -> Tensor | None:
+    if fresh.dim() == 2:
+        return fresh[t : t + 1]
+    return fresh if t == 0 else None
+
+
+def _cell_class(layer: Layer, cells: Mapping[str, type[Cell]]) -> type:
+    """Return the class of a recurrent layer's cell, or NoneType for another layer."""
+    if layer.type != "recurrent":
+        return type(None)
+    name = layer.settings["cell"]
+    if name in cells:
+        return cells[name]
+    if ":" in name:
+        raise CellError(f"this net uses the cell {name}, which is your code; name it too: --cell {name}")
+    raise CellError(f"there is no cell '{name}'; known are {', '.join(sorted(BUILT_IN))}" + nearest(name, BUILT_IN))

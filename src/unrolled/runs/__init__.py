@@ -1,0 +1,8 @@
+"""Runs: directories that survive, checkpoints that are believed only if every hash holds."""
+
+from unrolled.runs.checkpoint import Checkpoint
+from unrolled.runs.journal import Journal
+from unrolled.runs.model import model_config
+from unrolled.runs.run import Run, Source, load, next_run_directory
+
+__all__ = ["Checkpoint", "Journal", "Run", "Source", "load", "model_config", "next_run_directory"]

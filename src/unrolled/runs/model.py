@@ -1,0 +1,115 @@
+"""From a checkpoint to a net, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from unrolled.cells import Cell
+from unrolled.data import Vocab
+from unrolled.errors import DamagedError, LoadError, UsageError
+from unrolled.net import Net, Spec
+from unrolled.runs.checkpoint import is_checkpoint, read_model
+
+T = TypeVar("T")
+Say = Callable[[str], None]
+
+
+def model_config(net: Net) -> dict[str, Any]:
+    """Return what ``config.json`` says of a net."""
+    return {
+        "unrolled": _version(),
+        "vocab": net.vocab.to_dict() if net.vocab else None,
+        "boundary": net.boundary,
+        "dtype": str(next(net.parameters()).dtype).removeprefix("torch."),
+        **net.spec.to_dict(),
+    }
+
+
+def load_checkpoint(path: Path, cells: Mapping[str, type[Cell]] | None, say: Say) -> Net:
+    """Return the net of a run's newest usable checkpoint, or of the checkpoint at ``path``."""
+    if is_checkpoint(path):
+        return build_net(path, *read_model(path), cells)
+    folder, (weights, config) = newest_usable(path, read_model, say)
+    return build_net(folder, weights, config, cells)
+
+
+def newest_usable(run: Path, read: Callable[[Path], T], say: Say) -> tuple[Path, T]:
+    """Return the newest checkpoint that ``read`` accepts; each damaged one is told to ``say``."""
+    folders = _committed(run)
+    passed = []
+    for folder in folders:
+        try:
+            found = read(folder)
+        except DamagedError as error:
+            passed.append(str(error))
+            continue
+        for message in passed:
+            say(f"{message}; using checkpoint {folder.name} instead")
+        return folder, found
+    if passed:
+        raise DamagedError(f"no checkpoint in {run} is usable: " + "; ".join(passed))
+    if not run.exists():
+        raise LoadError(f"there is no run or checkpoint at {run}")
+    raise LoadError(f"{run} holds no checkpoint; it was stopped before its first, or is no run")
+
+
+def _committed(run: Path) -> list[Path]:
+    folder = run / "checkpoints"
+    if not folder.is_dir():
+        return []
+    numbered = [entry for entry in folder.iterdir() if entry.name.isascii() and entry.name.isdigit()]
+    return sorted((entry for entry in numbered if entry.is_dir()), key=lambda e: int(e.name), reverse=True)
+
+
+def build_net(
+    folder: Path, weights: Mapping[str, Tensor], config: Mapping[str, Any], cells: Mapping[str, type[Cell]] | None
+) -> Net:
+    """Return a net with these weights, in evaluation mode; LoadError if the weights don't fit its spec."""
+    try:
+        vocab = Vocab.from_dict(config["vocab"]) if config["vocab"] is not None else None
+        dtype, boundary = DTYPES[config["dtype"]], config["boundary"]
+    except (KeyError, TypeError) as error:
+        raise DamagedError(f"{folder}/config.json is incomplete: {error!r}") from error
+    try:
+        spec = Spec.from_dict(config)
+        with torch.device("meta"):
+            _check_weights(folder, Net(spec, vocab, cells), weights, dtype)
+        with torch.random.fork_rng():
+            net = Net(spec, vocab, cells).to(dtype)
+    except UsageError:
+        raise
+    except (ArithmeticError, AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise LoadError(f"{folder}/config.json describes no net that can be built: {error}") from error
+    net.boundary = boundary
+    net.load_state_dict(dict(weights))
+    return net.eval()
+
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+def _check_weights(folder: Path, net: Net, weights: Mapping[str, Tensor], dtype: torch.dtype) -> None:
+    wanted = {name: tuple(tensor.shape) for name, tensor in net.state_dict().items()}
+    came = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    for name in [*wanted, *came]:
+        if wanted.get(name) != came.get(name):
+            raise LoadError(
+                f"{folder}/model.safetensors doesn't fit its config: {name} should be "
+                f"{wanted.get(name, 'absent')}, is {came.get(name, 'absent')}"
+            )
+    for name, tensor in weights.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise LoadError(f"{folder}/model.safetensors: {name} holds a NaN or an infinity")
+        if tensor.is_floating_point() and tensor.dtype != dtype:
+            raise LoadError(f"{folder}/model.safetensors: {name} is {tensor.dtype}, the config says {dtype}")
+
+
+def _version() -> str:
+    from unrolled import __version__
+
+    return __version__

@@ -1,0 +1,221 @@
+"""A run: the directory in which a training lives."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from unrolled.cells import Cell
+from unrolled.errors import DamagedError, LoadError, UnrolledError, UsageError
+from unrolled.net import Net
+from unrolled.runs.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from unrolled.runs.files import replace_file, replace_link
+from unrolled.runs.journal import Journal
+from unrolled.runs.model import load_checkpoint, newest_usable
+from unrolled.sample import Choice, Stream, default_prime, text_pieces
+from unrolled.settings import Settings, from_tables, to_tables
+
+CONFIG = "config.toml"
+
+
+@dataclass(frozen=True)
+class Source:
+    """The text a run learns from, and the user's cell it runs, by path and hash."""
+
+    text: tuple[str, ...]
+    text_sha256: str
+    cell: str | None = None
+    cell_sha256: str | None = None
+
+
+class Run:
+    """A run directory: its settings, metrics, diary and checkpoints.
+
+    ``Run.create`` makes one, ``Run(path)`` opens one. LoadError if there is none, or if it can't be read.
+    """
+
+    def __init__(self, directory: str | os.PathLike[str]) -> None:
+        self.directory = Path(directory)
+        if not (self.directory / CONFIG).is_file():
+            raise LoadError(f"{self.directory} is no run: it has no {CONFIG}")
+        self.settings, self.source = _read_config(self.directory / CONFIG)
+        self.metrics = Journal(self.directory / "metrics.jsonl")
+        self.samples = Journal(self.directory / "samples.jsonl")
+        self.checkpoints = self.directory / "checkpoints"
+
+    def __repr__(self) -> str:
+        updates = self.updates()
+        return f"Run({str(self.directory)!r}, update {updates[0] if updates else 'none saved'})"
+
+    @classmethod
+    def create(
+        cls, directory: Path, settings: Settings, source: Source, cell_source: str | None = None
+    ) -> Run:
+        """Make a run directory; UsageError if there is something in it already."""
+        if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+            raise UsageError(
+                f"{directory} is not empty; name another directory with --run, or continue it: unrolled resume {directory}"
+            )
+        try:
+            (directory / "checkpoints").mkdir(parents=True, exist_ok=True)
+            if cell_source is not None:
+                (directory / "cell.py.txt").write_text(cell_source, encoding="utf-8")
+            _write_config(directory / CONFIG, settings, source)
+        except OSError as error:
+            raise UsageError(f"the run directory {directory} can't be made: {error.strerror}") from error
+        return cls(directory)
+
+    def change(self, settings: Settings, source: Source) -> None:
+        """Replace the settings that the run goes on with."""
+        _write_config(self.directory / CONFIG, settings, source)
+        self.settings, self.source = settings, source
+
+    def updates(self) -> list[int]:
+        """Return the updates that have a committed checkpoint, the newest first."""
+        if not self.checkpoints.is_dir():
+            return []
+        names = (entry.name for entry in self.checkpoints.iterdir() if entry.is_dir())
+        return sorted((int(name) for name in names if re.fullmatch(r"\d{1,18}", name)), reverse=True)
+
+    def newest(self, say: Callable[[str], None]) -> tuple[int, Checkpoint]:
+        """Return the newest checkpoint whose hashes hold; ``say`` hears of each that was passed over."""
+        folder, checkpoint = newest_usable(self.directory, read_checkpoint, say)
+        return int(folder.name), checkpoint
+
+    def save(self, update: int, checkpoint: Checkpoint, best: int | None) -> Path:
+        """Commit a checkpoint, then drop all but the newest two and the best; OSError leaves no trace."""
+        folder = self.checkpoints / str(update)
+        if not folder.exists():
+            write_checkpoint(folder, checkpoint)
+        keep = {*self.updates()[:2], best}
+        for old in self.updates():
+            if old not in keep:
+                self._drop(old)
+        replace_link(self.directory / "last", f"checkpoints/{update}")
+        if best is not None and (self.checkpoints / str(best)).is_dir():
+            replace_link(self.directory / "best", f"checkpoints/{best}")
+        return folder
+
+    def _drop(self, update: int) -> None:
+        """Remove a checkpoint; renamed first, so that one half removed is none."""
+        doomed = self.checkpoints / f".dropped-{update}"
+        shutil.rmtree(doomed, ignore_errors=True)
+        (self.checkpoints / str(update)).rename(doomed)
+        shutil.rmtree(doomed, ignore_errors=True)
+
+    def tidy(self, newest: int) -> None:
+        """Clear what a killed save left, and set aside the damaged checkpoints above ``newest``."""
+        for entry in self.checkpoints.glob(".*"):
+            shutil.rmtree(entry, ignore_errors=True)
+        for update in self.updates():
+            if update > newest:
+                aside = self.checkpoints / f"damaged-{update}"
+                shutil.rmtree(aside, ignore_errors=True)
+                (self.checkpoints / str(update)).rename(aside)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the run for this process; UsageError, with its number, while another one holds it.
+
+        The lock ends with the process that holds it, however that ends.
+        """
+        try:
+            import fcntl
+        except ImportError:
+            yield
+            return
+        path = self.directory / "lock"
+        with path.open("a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                file.seek(0)
+                holder = file.read().strip() or "unknown"
+                raise UsageError(
+                    f"{self.directory} is being trained by process {holder}; wait for it, or stop it"
+                ) from error
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
+            try:
+                yield
+            finally:
+                file.truncate(0)
+
+    def load(self, cells: Mapping[str, type[Cell]] | None = None) -> Net:
+        """Return the newest model of this run, on the CPU, ready to be used."""
+        return load(self.directory, cells=cells)
+
+    def sample(
+        self,
+        length: int = 500,
+        *,
+        prime: str | None = None,
+        temperature: float = 1.0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        min_p: float = 0.0,
+        seed: int | None = None,
+        cells: Mapping[str, type[Cell]] | None = None,
+    ) -> str:
+        """Return ``length`` characters (bytes of a byte model) in the manner of the text, after ``prime``."""
+        net = self.load(cells)
+        stream = Stream(net, Choice(temperature, top_k, top_p, min_p), seed=seed)
+        assert net.vocab is not None
+        stream.prime(net.vocab.encode(default_prime(net) if prime is None else prime))
+        return "".join(text_pieces(stream, length))
+
+
+def load(path: str | os.PathLike[str], *, cells: Mapping[str, type[Cell]] | None = None) -> Net:
+    """Load the model of a run, or of one checkpoint, on the CPU, ready to be used.
+
+    ``net.vocab``, ``net.initial_state(lanes)`` and ``logits, state = net(ids, state)`` for ids [T, B]. A run's
+    newest checkpoint is taken; one that is damaged is passed over with a warning. ``cells`` holds the
+    classes of the user's own cells by the names that the run gave them, such as ``{"my.py:Leaky": Leaky}``.
+    """
+    return load_checkpoint(Path(path), cells, _warn)
+
+
+def _warn(message: str) -> None:
+    import warnings
+
+    warnings.warn(message, stacklevel=4)
+
+
+def next_run_directory(stem: str, under: Path = Path("runs")) -> Path:
+    """Return ``runs/<stem>-NNN`` with the first number that is free."""
+    safe = re.sub(r"[^\w.-]+", "-", stem).strip(".-") or "run"
+    taken = (entry.name for entry in under.glob(f"{safe}-*")) if under.is_dir() else ()
+    numbers = [int(match[1]) for name in taken if (match := re.fullmatch(re.escape(safe) + r"-(\d+)", name))]
+    return under / f"{safe}-{max(numbers, default=0) + 1:03d}"
+
+
+def _write_config(path: Path, settings: Settings, source: Source) -> None:
+    text: dict[str, Any] = {"paths": list(source.text), "sha256": source.text_sha256}
+    tables: dict[str, Any] = {"text": text, **to_tables(settings)}
+    if source.cell is not None:
+        tables["own_cell"] = {"name": source.cell, "sha256": source.cell_sha256}
+    replace_file(path, tomli_w.dumps(tables).encode())
+
+
+def _read_config(path: Path) -> tuple[Settings, Source]:
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        text, cell = tables.pop("text"), tables.pop("own_cell", {})
+        source = Source(tuple(text["paths"]), text["sha256"], cell.get("name"), cell.get("sha256"))
+        return from_tables(str(path), tables), source
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise DamagedError(f"{path} can't be read: {error}") from error
+    except UnrolledError as error:
+        raise LoadError(str(error)) from error
+    except OSError as error:
+        raise LoadError(f"{path} can't be read: {error.strerror}") from error
