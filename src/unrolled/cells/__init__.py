@@ -8,6 +8,7 @@ from unrolled.cells.gru import GRU
 from unrolled.cells.lstm import LSTM, LSTMState
 from unrolled.cells.rnn import RNN, ReluRNN
 from unrolled.cells.state import from_named_tensors, map_state, named_tensors
+from unrolled.cells.user import UserCell, load_cell
 
 BUILT_IN: dict[str, type[GatedCell]] = {"rnn": RNN, "relu-rnn": ReluRNN, "lstm": LSTM, "gru": GRU}
 
@@ -20,7 +21,9 @@ __all__ = [
     "GatedCell",
     "LSTMState",
     "ReluRNN",
+    "UserCell",
     "from_named_tensors",
+    "load_cell",
     "map_state",
     "named_tensors",
 ]
