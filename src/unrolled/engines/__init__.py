@@ -1,0 +1,11 @@
+"""Ways to run a cell over time, fastest first."""
+
+from __future__ import annotations
+
+from unrolled.engines.base import Engine, Request
+from unrolled.engines.naive import NAIVE
+from unrolled.engines.torch_kernels import TORCH
+
+ENGINES: dict[str, Engine] = {engine.name: engine for engine in (TORCH, NAIVE)}
+
+__all__ = ["ENGINES", "NAIVE", "TORCH", "Engine", "Request"]

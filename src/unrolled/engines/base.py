@@ -1,0 +1,67 @@
+"""What an engine is asked and what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from unrolled.cells import Cell, map_state
+
+
+@dataclass(frozen=True)
+class Request:
+    """One unroll, checked: run ``cell`` over ``x`` [T, B, …] from ``state``."""
+
+    cell: Cell
+    x: Tensor
+    """Items [T, B, *D], or ids [T, B]. In padded steps anything, NaN too."""
+    state: Any
+    """The first state."""
+    initial: Any = None
+    """``cell.initial_state(B)``; only there with ``fresh``."""
+    fresh: Mapping[int, Tensor] = field(default_factory=dict)
+    """The lanes [B] bool that start anew at a step, on x's device; only steps with such lanes, ascending.
+    Never a padded step."""
+    lengths: tuple[int, ...] | None = None
+    """Each lane's number of steps, 0 to T; None where all are T."""
+    reverse: bool = False
+    """Walk from the last step to the first; a mark resets after its step."""
+
+    def active(self) -> Tensor:
+        """Return [T, B] bool on x's device: which steps are inside their lane's length."""
+        T, B = self.x.shape[:2]
+        stops = torch.tensor(self.lengths if self.lengths is not None else [T] * B, device=self.x.device)
+        return torch.arange(T, device=self.x.device).unsqueeze(1) < stops
+
+
+class Engine(Protocol):
+    """A way to run a cell over time; whatever it does must equal the naive engine's loop."""
+
+    @property
+    def name(self) -> str:
+        """What ``engine=`` calls it."""
+
+    def why_not(self, request: Request) -> str | None:
+        """Return None if the engine can serve ``request``, else the reason in words."""
+
+    def run(self, request: Request) -> tuple[Tensor, Any]:
+        """Return y [T, B, H], zero in padded steps, and each lane's state after its last step. T ≥ 1."""
+
+
+def choose(mask: Tensor, chosen: Any, other: Any) -> Any:
+    """Return the state ``chosen`` in the lanes where ``mask`` [B] is true, ``other`` elsewhere."""
+    return map_state(lambda a, b: torch.where(lift(mask, a), a, b), chosen, other)
+
+
+def lift(mask: Tensor, like: Tensor) -> Tensor:
+    """Give ``mask`` trailing axes of length 1 until it has as many axes as ``like``."""
+    return mask.reshape(mask.shape + (1,) * (like.dim() - mask.dim()))
+
+
+def blank(x: Tensor, active: Tensor) -> Tensor:
+    """Replace the items where ``active`` is false: zeros, or for ids −1, which means no id."""
+    return torch.where(lift(active, x), x, 0.0 if x.is_floating_point() else -1)
