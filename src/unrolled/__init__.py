@@ -30,10 +30,11 @@ _HOME = {
     "Run": "unrolled.runs",
     "load": "unrolled.runs",
     "train": "unrolled.training",
+    "resume": "unrolled.training",
     "fit": "unrolled.training",
 }
 
-__all__ = ["__version__", *_HOME]  # noqa: PLE0604
+__all__ = ["__version__", *_HOME]
 
 
 def __getattr__(name: str) -> Any:

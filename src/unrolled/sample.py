@@ -170,7 +170,9 @@ class Stream:
         other = Stream(self.net, self.choice, seed=self.seed if seed is None else seed)
         snapshot = self.save()
         generator = other._generator.get_state() if seed is not None else snapshot.generator
-        other.rewind(Snapshot(map_state(lambda t: t, snapshot.state), snapshot.logits, generator, snapshot.tail))
+        other.rewind(
+            Snapshot(map_state(lambda t: t, snapshot.state), snapshot.logits, generator, snapshot.tail)
+        )
         return other
 
 

@@ -212,7 +212,9 @@ def _flat_layers(environment: Mapping[str, str] | None, flags: Mapping[str, Any]
         name = key.removeprefix(ENVIRONMENT).lower()
         if key.startswith(ENVIRONMENT) and key not in NO_SETTINGS:
             known = name in GROUP_OF
-            problem = f"{key} is in the environment, but there is no setting '{name}'{nearest(name, GROUP_OF)}"
+            problem = (
+                f"{key} is in the environment, but there is no setting '{name}'{nearest(name, GROUP_OF)}"
+            )
             yield key, {name: _from_text(name, text)} if known else {}, [] if known else [problem]
     for name, value in (flags or {}).items():
         label = f"--{name.replace('_', '-')}"
@@ -267,7 +269,9 @@ def _elsewhere(name: str, known: list[str]) -> str:
 def recipes() -> dict[str, str]:
     """Return what each shipped recipe is about, by name."""
     folder = resources.files("unrolled") / "recipes"
-    found = sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
+    found = sorted(
+        entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml")
+    )
     return {name: str(read_recipe(name)[1].get("about", "")) for name in found}
 
 
@@ -372,7 +376,9 @@ def to_tables(settings: Settings) -> dict[str, dict[str, Any]]:
     tables: dict[str, dict[str, Any]] = {}
     for group, cls in GROUPS.items():
         part = getattr(settings, group)
-        tables[group] = {f.name: _plain(getattr(part, f.name)) for f in fields(cls) if getattr(part, f.name) is not None}
+        tables[group] = {
+            f.name: _plain(getattr(part, f.name)) for f in fields(cls) if getattr(part, f.name) is not None
+        }
     return tables
 
 
@@ -410,5 +416,3 @@ def _field_docs(node: ast.ClassDef) -> Iterator[tuple[str, str]]:
             and isinstance(follower.value, ast.Constant)
         ):
             yield statement.target.id, str(follower.value.value)
-
-

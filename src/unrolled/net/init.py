@@ -11,7 +11,9 @@ from unrolled.net.module import Net
 RULES = ("default", "uniform", "xavier", "orthogonal")
 
 
-def initialise(net: Net, rule: str = "default", scale: float = 0.08, forget_bias: float | None = None) -> None:
+def initialise(
+    net: Net, rule: str = "default", scale: float = 0.08, forget_bias: float | None = None
+) -> None:
     """Draw all weights anew from torch's global generator.
 
     ``default`` keeps what each layer drew for itself (uniform within 1/sqrt of its inputs or units).

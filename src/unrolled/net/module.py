@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from unrolled.cells import BUILT_IN, Cell, GatedCell
 from unrolled.errors import CellError, UsageError, nearest
 from unrolled.net.layers import Embedding, Linear, OneHot
-from unrolled.net.spec import Layer, Spec
-from unrolled.unrolling import unroll
+from unrolled.net.spec import INPUTS, Layer, Spec
+from unrolled.unrolling import choose_engine, unroll
 
 if TYPE_CHECKING:
     from unrolled.data import Vocab
@@ -25,8 +25,8 @@ State = dict[str, Any]
 class Net(nn.Module):
     """Run a spec over T steps of B lanes.
 
-    ``cells`` holds the classes of the user's own cells under the names that the spec gives them;
-    a spec never imports code by itself. ``vocab`` travels with a net whose ids are text.
+    ``cells`` holds the classes of the user's own cells, under the names that the spec gives them
+    (``my.py:Leaky``) or the class's name alone (``Leaky``); a spec never imports code by itself. ``vocab`` travels with a net whose ids are text.
     """
 
     def __init__(
@@ -55,6 +55,8 @@ class Net(nn.Module):
         if layer.type == "one-hot":
             gathers = follower is not None and issubclass(_cell_class(follower, cells), GatedCell)
             return OneHot(settings["size"], dense=not gathers), settings["size"]
+        if layer.type == "floats":
+            return None, settings["size"]
         if layer.type == "embedding":
             return Embedding(settings["size"], settings["width"]), settings["width"]
         if layer.type == "recurrent":
@@ -65,7 +67,9 @@ class Net(nn.Module):
             return None, width
         if layer.type == "linear":
             return Linear(width, settings["size"]), settings["size"]
-        raise UsageError(f"layer '{layer.name}' has the unknown type '{layer.type}'" + nearest(layer.type, TYPES))
+        raise UsageError(
+            f"layer '{layer.name}' has the unknown type '{layer.type}'" + nearest(layer.type, TYPES)
+        )
 
     @property
     def cells(self) -> dict[str, Cell]:
@@ -80,6 +84,18 @@ class Net(nn.Module):
     def initial_state(self, lanes: int) -> State:
         """Return the state of ``lanes`` lanes that have read nothing."""
         return {name: cell.initial_state(lanes) for name, cell in self.cells.items()}
+
+    def engines(self) -> dict[str, str]:
+        """Return the name of the engine that runs each recurrent layer over a plain window."""
+        found = {}
+        for name, cell in self.cells.items():
+            gathers = isinstance(cell, GatedCell) and isinstance(next(iter(self.layers.values())), OneHot)
+            like = next(cell.parameters(), torch.empty(0))
+            first = gathers and not found
+            x = torch.zeros(2, 1, dtype=torch.long) if first else torch.zeros(2, 1, cell.input_size)
+            x = x.to(like.device) if first else x.to(like)
+            found[name] = choose_engine(cell, x, engine=self.engine)[0].name
+        return found
 
     def forward(
         self,
@@ -140,7 +156,7 @@ class Net(nn.Module):
         return masks
 
 
-TYPES = ("one-hot", "embedding", "recurrent", "dropout", "linear")
+TYPES = (*INPUTS, "recurrent", "dropout", "linear")
 
 
 def _fresh_at(fresh: Tensor, t: int) -> Tensor | None:
@@ -154,8 +170,11 @@ def _cell_class(layer: Layer, cells: Mapping[str, type[Cell]]) -> type:
     if layer.type != "recurrent":
         return type(None)
     name = layer.settings["cell"]
-    if name in cells:
-        return cells[name]
+    for key in (name, name.rpartition(":")[2]):
+        if key in cells:
+            return cells[key]
     if ":" in name:
         raise CellError(f"this net uses the cell {name}, which is your code; name it too: --cell {name}")
-    raise CellError(f"there is no cell '{name}'; known are {', '.join(sorted(BUILT_IN))}" + nearest(name, BUILT_IN))
+    raise CellError(
+        f"there is no cell '{name}'; known are {', '.join(sorted(BUILT_IN))}" + nearest(name, BUILT_IN)
+    )

@@ -43,9 +43,14 @@ class Spec:
         return iter(self.layers)
 
     @property
-    def num_symbols(self) -> int:
-        """How many different ids the net reads."""
+    def input_size(self) -> int:
+        """How many different ids the net reads, V, or how wide its float input is, D."""
         return int(next(layer.settings["size"] for layer in self if layer.type in INPUTS))
+
+    @property
+    def output_size(self) -> int:
+        """How wide the output is: V logits, or K numbers."""
+        return int(self.layers[-1].settings["size"])
 
     def to_dict(self) -> dict[str, Any]:
         """Return the spec as plain lists and dicts, as ``config.json`` holds it."""
@@ -70,7 +75,7 @@ class Spec:
             raise LoadError(f"the net's layer list can't be read: {error!r}") from error
 
 
-INPUTS = ("one-hot", "embedding")
+INPUTS = ("one-hot", "embedding", "floats")
 
 
 def _layer(entry: dict[str, Any]) -> Layer:
@@ -80,14 +85,16 @@ def _layer(entry: dict[str, Any]) -> Layer:
 
 @dataclass(frozen=True)
 class Chain:
-    """The sizes of a chain: ids, one-hot or embedding, recurrent layers, linear, logits."""
+    """The sizes of a chain: input, recurrent layers one on the other, linear output."""
 
-    num_symbols: int
-    """How many different ids there are, V."""
+    outputs: int
+    """Width of the output: how many ids there are, V, or the numbers of a float target."""
+    inputs: int = 0
+    """Numbers of a float input, D; 0 reads ids, as many as there are outputs."""
     cell: str = "lstm"
     """A built-in cell, or PATH.py:NAME."""
     layers: int = 2
-    """How many recurrent layers, one on the other."""
+    """How many recurrent layers, L."""
     hidden: int = 128
     """Units of each recurrent layer, H."""
     dropout: float = 0.0
@@ -97,21 +104,23 @@ class Chain:
 
 
 def chain(sizes: Chain) -> Spec:
-    """List the layers of a chain: ``ids -> one-hot -> lstm1 -> dropout1 -> ... -> logits``."""
+    """List the layers of a chain: ``onehot -> lstm1 -> dropout1 -> ... -> logits``."""
     built: list[Layer] = []
 
     def add(name: str, kind: str, **settings: Any) -> None:
-        source = built[-1].name if built else "ids"
-        built.append(Layer(name, kind, (Edge(source),), settings))
+        sources = (Edge(built[-1].name),) if built else ()
+        built.append(Layer(name, kind, sources, settings))
 
-    if sizes.embedding:
-        add("embedding", "embedding", size=sizes.num_symbols, width=sizes.embedding)
+    if sizes.inputs:
+        add("input", "floats", size=sizes.inputs)
+    elif sizes.embedding:
+        add("embedding", "embedding", size=sizes.outputs, width=sizes.embedding)
     else:
-        add("onehot", "one-hot", size=sizes.num_symbols)
+        add("onehot", "one-hot", size=sizes.outputs)
     label = sizes.cell.rpartition(":")[2].lower().replace("-", "_")
     for number in range(1, sizes.layers + 1):
         add(f"{label}{number}", "recurrent", cell=sizes.cell, hidden=sizes.hidden)
         if sizes.dropout:
             add(f"dropout{number}", "dropout", ratio=sizes.dropout)
-    add("logits", "linear", size=sizes.num_symbols)
+    add("output" if sizes.inputs else "logits", "linear", size=sizes.outputs)
     return Spec(tuple(built))

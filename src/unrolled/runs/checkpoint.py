@@ -108,7 +108,9 @@ def is_checkpoint(folder: Path) -> bool:
 
 
 def _tensor_bytes(tensors: Tensors) -> bytes:
-    return safetensors.torch.save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
+    return safetensors.torch.save(
+        {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    )
 
 
 def _json_bytes(data: Mapping[str, Any]) -> bytes:

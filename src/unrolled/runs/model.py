@@ -67,7 +67,10 @@ def _committed(run: Path) -> list[Path]:
 
 
 def build_net(
-    folder: Path, weights: Mapping[str, Tensor], config: Mapping[str, Any], cells: Mapping[str, type[Cell]] | None
+    folder: Path,
+    weights: Mapping[str, Tensor],
+    config: Mapping[str, Any],
+    cells: Mapping[str, type[Cell]] | None,
 ) -> Net:
     """Return a net with these weights, in evaluation mode; LoadError if the weights don't fit its spec."""
     try:

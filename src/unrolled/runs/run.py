@@ -41,6 +41,7 @@ class Run:
     """A run directory: its settings, metrics, diary and checkpoints.
 
     ``Run.create`` makes one, ``Run(path)`` opens one. LoadError if there is none, or if it can't be read.
+    ``cells`` holds the user's own cells where the run uses some and they are at hand.
     """
 
     def __init__(self, directory: str | os.PathLike[str]) -> None:
@@ -51,6 +52,7 @@ class Run:
         self.metrics = Journal(self.directory / "metrics.jsonl")
         self.samples = Journal(self.directory / "samples.jsonl")
         self.checkpoints = self.directory / "checkpoints"
+        self.cells: Mapping[str, type[Cell]] = {}
 
     def __repr__(self) -> str:
         updates = self.updates()
@@ -153,7 +155,7 @@ class Run:
 
     def load(self, cells: Mapping[str, type[Cell]] | None = None) -> Net:
         """Return the newest model of this run, on the CPU, ready to be used."""
-        return load(self.directory, cells=cells)
+        return load(self.directory, cells=cells or self.cells)
 
     def sample(
         self,

@@ -1,0 +1,22 @@
+"""Training: loss, schedule, optimizer, the loop, and the events between two updates."""
+
+from unrolled.training.api import fit, resume, train, train_with
+from unrolled.training.evaluation import Evaluation, TextEvaluation, evaluate, evaluate_text
+from unrolled.training.listener import Listener, Plan
+from unrolled.training.losses import Score, cross_entropy, euclidean
+
+__all__ = [
+    "Evaluation",
+    "Listener",
+    "Plan",
+    "Score",
+    "TextEvaluation",
+    "cross_entropy",
+    "euclidean",
+    "evaluate",
+    "evaluate_text",
+    "fit",
+    "resume",
+    "train",
+    "train_with",
+]

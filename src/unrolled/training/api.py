@@ -1,0 +1,325 @@
+"""Training in one call: a text, a run that goes on, or any net with any tensors."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from unrolled.cells import Cell
+from unrolled.data import Corpus, Vocab, Window, Windows, catalog
+from unrolled.errors import DamagedError, UsageError
+from unrolled.net import Chain, Net, chain, initialise
+from unrolled.runs import Run, Source, next_run_directory
+from unrolled.runs.model import build_net
+from unrolled.settings import Settings, TrainingSettings, resolve
+from unrolled.training.environment import differences, environment, pick_device, process_settings
+from unrolled.training.evaluation import evaluate
+from unrolled.training.learner import Learner
+from unrolled.training.listener import Entry, Listener, Plan
+from unrolled.training.losses import Loss
+from unrolled.training.memory import estimate_memory
+from unrolled.training.own_cells import OwnCell, own_cell
+from unrolled.training.schedules import learning_rate
+from unrolled.training.session import Material, Position, Session
+from unrolled.training.stop import stop_flag
+
+Text = str | os.PathLike[str]
+
+
+def train(
+    text: Text | Sequence[Text],
+    *,
+    run: Text | None = None,
+    recipe: str | None = None,
+    cell: str | type[Cell] | None = None,
+    listener: Listener | None = None,
+    **settings: Any,
+) -> Run:
+    """Train a character-level model on a text; return its run.
+
+    ``text`` is a path, a name of the catalog, or several of them. ``cell`` is a built-in cell's name, a class,
+    or PATH.py:NAME. Every setting is a keyword: ``unrolled.train("book.txt", hidden=256, max_updates=2000)``.
+    Raises an UnrolledError for whatever is wrong, Interrupted after Ctrl-C with everything saved.
+    """
+    name = cell if isinstance(cell, str) else own_cell(cell).name if cell is not None else None  # type: ignore[union-attr]
+    resolved = resolve(recipe, os.environ, {**settings, "cell": name})
+    texts = [text] if isinstance(text, str | os.PathLike) else list(text)
+    directory = Path(run) if run is not None else None
+    return train_with(resolved.settings, [str(t) for t in texts], directory, cell, listener or Listener())
+
+
+def train_with(
+    settings: Settings,
+    texts: Sequence[str],
+    directory: Path | None,
+    cell: str | type[Cell] | None,
+    listener: Listener,
+) -> Run:
+    """Train with settings that are already resolved; otherwise as ``train``."""
+    own = own_cell(cell if cell is not None else settings.net.cell)
+    device = pick_device(settings.training.device)
+    paths, vocab = catalog.resolve(texts)
+    corpus = _open(paths, settings, vocab, listener)
+    cells = own.cells if own else {}
+    sizes = settings.net
+    spec = chain(
+        Chain(len(corpus.vocab), 0, sizes.cell, sizes.layers, sizes.hidden, sizes.dropout, sizes.embedding)
+    )
+    listener.estimated(*estimate_memory(spec, settings, cells))
+    parts = _parts(corpus, settings, listener)
+    place = directory or next_run_directory(Path(str(texts[0])).stem)
+    source = Source(
+        tuple(str(Path(p).resolve()) for p in paths),
+        corpus.sha256,
+        own.name if own else None,
+        own.sha256 if own else None,
+    )
+    with process_settings(settings.training), stop_flag() as stop:
+        torch.manual_seed(settings.training.seed)
+        net = Net(spec, corpus.vocab, cells)
+        initialise(net, sizes.init, sizes.init_scale, sizes.forget_bias)
+        net.boundary = settings.data.boundary
+        run = Run.create(place, settings, source, own.source if own else None)
+        run.cells = cells
+        with run.locked():
+            _run(run, net.to(device), parts, settings, Position(), None, listener, stop)
+    return run
+
+
+def resume(
+    directory: Text,
+    *,
+    epochs: int | None = None,
+    max_updates: int | None = None,
+    text: Sequence[Text] | None = None,
+    cell: str | type[Cell] | None = None,
+    listener: Listener | None = None,
+) -> Run:
+    """Go on with a run from its newest checkpoint, as if it had never stopped; return the run.
+
+    ``epochs`` or ``max_updates`` move the end. ``text`` says where the text is now; its content must be the same.
+    """
+    listener = listener or Listener()
+    run = Run(directory)
+    own = own_cell(cell) if cell is not None else None
+    _check_cell(run, own, listener)
+    settings = _moved_end(run.settings, epochs, max_updates)
+    with run.locked(), process_settings(settings.training), stop_flag() as stop:
+        update, checkpoint = run.newest(listener.said)
+        run.cells = own.cells if own else {}
+        net = build_net(run.checkpoints / str(update), checkpoint.model, checkpoint.config, run.cells)
+        corpus = _same_text(run, settings, net.vocab, text, listener)
+        source = replace(run.source, text=tuple(str(Path(p).resolve()) for p in corpus.paths))
+        if settings != run.settings or source != run.source:
+            run.change(settings, source)
+        run.tidy(update)
+        position = _restored(run, checkpoint.state)
+        parts = _parts(corpus, settings, listener)
+        device = pick_device(settings.training.device)
+        _run(run, net.to(device), parts, settings, position, checkpoint, listener, stop)
+    return run
+
+
+Parts = tuple[Corpus, Windows, Windows | None]
+
+
+def _run(
+    run: Run,
+    net: Net,
+    parts: Parts,
+    settings: Settings,
+    position: Position,
+    checkpoint: Any,
+    listener: Listener,
+    stop: Callable[[], bool],
+) -> None:
+    """Train ``net`` in ``run`` from ``position`` to the end."""
+    corpus, windows, validation = parts
+    net.engine = settings.training.engine
+    net.to(getattr(torch, settings.training.precision))
+    learner = Learner(net, settings.training)
+    if checkpoint is not None:
+        learner.restore(checkpoint.state_tensors, net.initial_state(windows.lanes))
+        for line in differences(checkpoint.state["environment"], environment(net, settings)):
+            listener.said(line)
+    updates = number_of_updates(settings.training, len(windows))
+    material = Material(run, net, learner, corpus, windows, validation, settings, updates)
+    memory, parameters = estimate_memory(net.spec, settings, run.cells)
+    listener.planned(
+        Plan(
+            run=run.directory,
+            parameters=parameters,
+            chars=windows.num_targets,
+            validation_chars=validation.num_targets if validation else 0,
+            symbols=net.spec.output_size,
+            update=position.update,
+            updates=updates,
+            per_epoch=len(windows),
+            engines=net.engines(),
+            memory=memory,
+            device=str(learner.device),
+        )
+    )
+    Session(material, position, listener, stop).train()
+
+
+def number_of_updates(settings: TrainingSettings, per_epoch: int) -> int:
+    """Return after how many updates training ends, by epochs or max_updates, whichever comes first."""
+    limits = [settings.epochs * per_epoch, settings.max_updates]
+    return min(limit for limit in limits if limit)
+
+
+def _open(paths: Sequence[Path], settings: Settings, vocab: Vocab | None, listener: Listener) -> Corpus:
+    data = settings.data
+    if vocab is not None and data.units == "byte":
+        vocab = None
+    corpus = Corpus.open(*paths, units=data.units, boundary=data.boundary, vocab=vocab)
+    for notice in corpus.notices:
+        listener.said(notice)
+    return corpus
+
+
+def _parts(corpus: Corpus, settings: Settings, listener: Listener) -> Parts:
+    """Return the training part, its windows, and the validation part's windows."""
+    data = settings.data
+    parts = corpus.split(data.split)
+    windows = Windows(parts[0], data.lanes, data.window)
+    if len(parts) == 1:
+        return parts[0], windows, None
+    targets = len(parts[1]) - 1
+    if targets < 1:
+        listener.said(
+            f"the validation part has {len(parts[1])} ids, too few to predict: there is no validation"
+        )
+        return parts[0], windows, None
+    lanes = min(data.lanes, max(1, len(parts[1]) // 2))
+    if lanes < data.lanes:
+        listener.said(
+            f"the validation part has {len(parts[1])} ids, so it is read in {lanes} lanes, not {data.lanes}"
+        )
+    return parts[0], windows, Windows(parts[1], lanes, data.window)
+
+
+def _moved_end(settings: Settings, epochs: int | None, max_updates: int | None) -> Settings:
+    if epochs is None and max_updates is None:
+        return settings
+    for name, value in (("epochs", epochs), ("max_updates", max_updates)):
+        if value is not None and value < 1:
+            raise UsageError(f"--{name.replace('_', '-')}: wanted more than 0, came {value}")
+    return replace(
+        settings, training=replace(settings.training, epochs=epochs or 0, max_updates=max_updates or 0)
+    )
+
+
+def _same_text(
+    run: Run, settings: Settings, vocab: Vocab | None, text: Sequence[Text] | None, listener: Listener
+) -> Corpus:
+    """Open the run's text; UsageError if it is not the one that the run began with."""
+    paths = [Path(p) for p in (text if text is not None else run.source.text)]
+    moved = [path for path in paths if not path.exists()]
+    if moved:
+        raise UsageError(f"the run's text {moved[0]} is not there; if it only moved: --text PATH")
+    corpus = Corpus.open(*paths, units=settings.data.units, boundary=settings.data.boundary)
+    if corpus.sha256 != run.source.text_sha256:
+        raise UsageError(
+            f"{', '.join(map(str, paths))} is not the text that {run.directory} began with; put that one back, "
+            "say where it is with --text PATH, or train a new run"
+        )
+    if vocab is not None and corpus.vocab != vocab:
+        corpus = Corpus.open(*paths, boundary=settings.data.boundary, vocab=vocab)
+    return corpus
+
+
+def _check_cell(run: Run, own: OwnCell | None, listener: Listener) -> None:
+    name, sha = run.source.cell, run.source.cell_sha256
+    if name is None and own is not None:
+        raise UsageError(f"{run.directory} runs a built-in cell; leave --cell out")
+    if name is not None and own is None:
+        raise UsageError(f"{run.directory} runs a cell of your own; name it too: --cell {name}")
+    if own is not None and sha is not None and own.sha256 != sha:
+        listener.said(
+            f"{own.name} has changed since the run began (SHA-256 {str(own.sha256)[:12]}, was {sha[:12]})"
+        )
+
+
+def _restored(run: Run, state: dict[str, Any]) -> Position:
+    """Return where the checkpoint stands, with the journals cut back to it."""
+    try:
+        position = Position(**state["position"])
+        sizes = state["journals"]
+    except (KeyError, TypeError) as error:
+        raise DamagedError(f"the checkpoint's state.json is incomplete: {error!r}") from error
+    run.metrics.cut(sizes["metrics"])
+    run.samples.cut(sizes["samples"])
+    return position
+
+
+def fit(
+    net: nn.Module,
+    windows: Windows | Iterable[Window],
+    settings: TrainingSettings | None = None,
+    *,
+    validation: Windows | Sequence[Window] | None = None,
+    loss: Loss | None = None,
+    listener: Listener | None = None,
+) -> list[Entry]:
+    """Train any net on any windows, in place; return the metrics, an entry for each report and validation.
+
+    ::
+
+        outputs, state = net(window.inputs, state, fresh=window.fresh, lengths=window.lengths)
+
+    State is carried from window to window within an epoch. Whole targets are learned by cross-entropy,
+    floats by half the squared distance, or by ``loss``. Nothing is written to disk.
+    """
+    settings = settings or TrainingSettings()
+    listener = listener or Listener()
+    sequence = windows if isinstance(windows, Windows) else list(windows)
+    if not len(sequence):
+        raise UsageError("fit needs at least one window, came none")
+    total = number_of_updates(settings, len(sequence))
+    history: list[Entry] = []
+
+    def log(entry: Entry) -> None:
+        history.append(entry)
+        listener.reported(entry)
+
+    with process_settings(settings):
+        torch.manual_seed(settings.seed)
+        learner = Learner(net, settings, loss)
+        at = Position()
+        while at.update < total:
+            if at.window == 0:
+                learner.state = None
+            rate = learning_rate(settings, at.update, len(sequence), total)
+            learned = learner.learn(sequence[at.window], rate)
+            at.add(learned, 0.0)
+            at.window = (at.window + 1) % len(sequence)
+            listener.updated(at.update, at.update / len(sequence), learned.total / max(1, learned.count))
+            last = at.update == total
+            if at.count and (last or (settings.report_every and at.update % settings.report_every == 0)):
+                log(_fit_entry("train", at, at.total / at.count, at.correct / at.count, len(sequence)))
+                at.clear()
+            every = settings.validate_every or len(sequence)
+            if validation is not None and (last or at.update % every == 0):
+                found = evaluate(net, validation, loss)
+                log(_fit_entry("validation", at, found.nats, found.accuracy, len(sequence)))
+    return history
+
+
+def _fit_entry(kind: str, at: Position, loss: float, accuracy: float, per_epoch: int) -> Entry:
+    return {
+        "kind": kind,
+        "update": at.update,
+        "epoch": at.update / per_epoch,
+        "nats": loss,
+        "bits_per_char": loss / math.log(2),
+        "accuracy": accuracy,
+    }

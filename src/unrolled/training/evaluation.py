@@ -1,0 +1,129 @@
+"""How well a net predicts a text, without touching anything that training depends on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from unrolled.data import Corpus, Windows, lane_bounds
+from unrolled.errors import TextError
+from unrolled.net import Net
+from unrolled.training.learner import on_device
+from unrolled.training.losses import Loss, loss_for
+
+Stop = Callable[[], bool]
+
+
+class Stopped(Exception):
+    """Raised inside a long read when somebody asked for the end."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a net makes of a text."""
+
+    nats: float
+    """Mean loss a target, in nats."""
+    accuracy: float
+    """Share of targets that were the likeliest id."""
+    targets: int
+    """How many ids were predicted."""
+
+    @property
+    def bits(self) -> float:
+        """Mean loss a target, in bits."""
+        return self.nats / math.log(2)
+
+
+@contextmanager
+def undisturbed(net: nn.Module) -> Iterator[None]:
+    """Put a net in evaluation mode for a while; random states and mode are as before afterwards."""
+    training = net.training
+    with torch.random.fork_rng():
+        net.eval()
+        try:
+            yield
+        finally:
+            net.train(training)
+
+
+def evaluate(
+    net: nn.Module, windows: Windows, loss: Loss | None = None, stop: Stop | None = None
+) -> Evaluation:
+    """Read all windows in order with carried state, from a fresh start; return mean loss and accuracy.
+
+    Sums are float64. Raises Stopped when ``stop`` says so between two windows.
+    """
+    device = next(net.parameters()).device
+    total, correct, count, state = 0.0, 0, 0, None
+    with undisturbed(net), torch.inference_mode():
+        for window in windows:
+            if stop is not None and stop():
+                raise Stopped
+            window = on_device(window, device)
+            outputs, state = net(window.inputs, state, fresh=window.fresh, lengths=window.lengths)
+            outputs = outputs.double()
+            score = (loss or loss_for(window.targets))(outputs, window.targets, window.lengths)
+            total += float(score.total)
+            correct += int(score.correct)
+            count += score.count
+    return Evaluation(total / count, correct / count, count)
+
+
+@dataclass(frozen=True)
+class TextEvaluation:
+    """What a net makes of a text, by character and by byte."""
+
+    nats_per_char: float
+    bits_per_char: float
+    bits_per_byte: float
+    """Of the UTF-8 bytes of the predicted characters."""
+    accuracy: float
+    chars: int
+    """How many characters (bytes for a byte model) were predicted: all but the first."""
+    shortened: int
+    """How many of them had less context than with one lane."""
+
+
+def evaluate_text(net: Net, corpus: Corpus, lanes: int = 1, window: int = 256) -> TextEvaluation:
+    """Predict every character of a text but the first, in one pass with carried state.
+
+    Several lanes are faster; all but the first start in the middle of the text. TextError if the text
+    has fewer than two characters.
+    """
+    if len(corpus) < 2:
+        raise TextError(
+            f"a text to predict needs at least 2 characters, this has {len(corpus)}; give more text"
+        )
+    found = evaluate(net, Windows(corpus, lanes, window))
+    num_bytes = int(_byte_count(corpus))
+    return TextEvaluation(
+        nats_per_char=found.nats,
+        bits_per_char=found.bits,
+        bits_per_byte=found.bits * found.targets / num_bytes,
+        accuracy=found.accuracy,
+        chars=found.targets,
+        shortened=shortened_context(corpus, lanes),
+    )
+
+
+def _byte_count(corpus: Corpus) -> int:
+    """Count the UTF-8 bytes of all characters but the first, block by block."""
+    widths, block = corpus.vocab.byte_lengths, 1 << 22
+    return sum(int(widths[corpus.ids[at : at + block]].sum()) for at in range(1, len(corpus), block))
+
+
+def shortened_context(corpus: Corpus, lanes: int) -> int:
+    """Count the targets whose context a lane's start cut off: up to the lane's next document or end."""
+    count = 0
+    for start, stop in lane_bounds(len(corpus) - 1, lanes)[1:]:
+        following = int(np.searchsorted(corpus.starts, start, side="left"))
+        next_start = int(corpus.starts[following]) if following < len(corpus.starts) else stop
+        count += min(next_start, stop) - start
+    return count

@@ -1,0 +1,144 @@
+"""One update: forward, loss, backward, clip, step, cut. Nothing here knows of text, files or clocks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from unrolled.cells import from_named_tensors, map_state, named_tensors
+from unrolled.data import Window
+from unrolled.errors import NonFiniteError
+from unrolled.settings import TrainingSettings
+from unrolled.training.losses import Loss, loss_for
+from unrolled.training.optimizers import make_optimizer, optimizer_tensors, restore_optimizer
+from unrolled.unrolling import detach
+
+OPTIMIZER, LANES, RANDOM = "optimizer:", "lanes:", "random:"
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What one update saw."""
+
+    total: float
+    """The loss, summed over the window's targets."""
+    count: int
+    """How many targets there were."""
+    correct: int
+    """How many of them were predicted right before the update."""
+    grad_norm: float
+    """The norm of all gradients together, before clipping."""
+
+
+class Learner:
+    """A net, its optimizer, and where its lanes stand.
+
+    ::
+
+        outputs, state = net(window.inputs, state, fresh=window.fresh, lengths=window.lengths)
+        loss(outputs, window.targets).backward()
+        clip; optimizer.step(); state = detach(state)
+
+    Gradients are of the mean over the window's targets.
+    """
+
+    def __init__(self, net: nn.Module, settings: TrainingSettings, loss: Loss | None = None) -> None:
+        self.net, self.settings, self.loss = net, settings, loss
+        self.device = next(net.parameters()).device
+        self.optimizer: Optimizer = make_optimizer(settings, net)
+        self.state: Any = None
+        self.dropout = torch.Generator(self.device).manual_seed(settings.seed + 1)
+        if hasattr(net, "dropout_generator"):
+            net.dropout_generator = self.dropout
+
+    def learn(self, window: Window, lr: float) -> Learned:
+        """Do one update; NonFiniteError, before anything changed, if the loss or a gradient is not finite."""
+        window = on_device(window, self.device)
+        self.net.train()
+        outputs, state = self.net(window.inputs, self.state, fresh=window.fresh, lengths=window.lengths)
+        score = (self.loss or loss_for(window.targets))(outputs, window.targets, window.lengths)
+        total = float(score.total.detach())
+        if not _finite(total):
+            raise self._not_finite("loss", total, outputs)
+        self.optimizer.zero_grad(set_to_none=True)
+        (score.total / max(1, score.count)).backward()
+        norm = self._clip()
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        self.optimizer.step()
+        self.state = detach(state)
+        return Learned(total, score.count, int(score.correct), norm)
+
+    def _clip(self) -> float:
+        gradients = [p.grad for p in self.net.parameters() if p.grad is not None]
+        norm = nn.utils.get_total_norm(gradients)
+        if not _finite(float(norm)):
+            name = first_not_finite((n, p.grad) for n, p in self.net.named_parameters())
+            raise NonFiniteError(f"the gradient of {name} is not finite; {ADVICE}", f"gradient of {name}")
+        if self.settings.clip_norm:
+            nn.utils.clip_grads_with_norm_(self.net.parameters(), self.settings.clip_norm, norm)
+        elif self.settings.clip_value:
+            nn.utils.clip_grad_value_(self.net.parameters(), self.settings.clip_value)
+        return float(norm)
+
+    def _not_finite(self, what: str, value: float, outputs: Tensor) -> NonFiniteError:
+        name = first_not_finite(self.net.named_parameters())
+        tensor = name or what
+        why = f"the weight {name} is not finite" if name else f"the {what} is {value}"
+        return NonFiniteError(f"{why}; {ADVICE}", tensor)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return everything that the next update depends on, but for the weights, as named tensors."""
+        lanes = named_tensors(self.state) if self.state is not None else {}
+        found = {OPTIMIZER + name: t for name, t in optimizer_tensors(self.optimizer, self.net).items()}
+        found |= {LANES + name: tensor for name, tensor in lanes.items()}
+        found[RANDOM + "dropout"] = self.dropout.get_state()
+        found[RANDOM + "torch"] = torch.get_rng_state()
+        if self.device.type == "cuda":
+            found[RANDOM + "cuda"] = torch.cuda.get_rng_state(self.device)
+        return found
+
+    def restore(self, tensors: Mapping[str, Tensor], template: Any) -> None:
+        """Take back what ``tensors`` returned; ``template`` is a state of the same structure."""
+        restore_optimizer(self.optimizer, self.net, _under(OPTIMIZER, tensors))
+        lanes = _under(LANES, tensors)
+        if lanes:
+            self.state = map_state(lambda t: t.to(self.device), from_named_tensors(template, lanes))
+        random = _under(RANDOM, tensors)
+        if self.device.type == "cpu" or "cuda" in random:
+            self.dropout.set_state(random["dropout"])
+        torch.set_rng_state(random["torch"])
+        if self.device.type == "cuda" and "cuda" in random:
+            torch.cuda.set_rng_state(random["cuda"], self.device)
+
+
+ADVICE = "nothing was updated or saved. Lower --lr, or clip harder with --clip-norm"
+
+
+def first_not_finite(tensors: Iterable[tuple[str, Tensor | None]]) -> str | None:
+    """Return the name of the first tensor that holds a NaN or an infinity."""
+    for name, tensor in tensors:
+        if tensor is not None and tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            return name
+    return None
+
+
+def on_device(window: Window, device: torch.device) -> Window:
+    """Move what the net computes with; marks and lengths stay where the engines want them, on the CPU."""
+    if device.type == "cpu":
+        return window
+    inputs, targets = window.inputs.to(device), window.targets.to(device)
+    return Window(inputs, targets, window.fresh, window.lengths)
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+
+
+def _finite(value: float) -> bool:
+    return abs(value) < float("inf")

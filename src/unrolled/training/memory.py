@@ -1,0 +1,81 @@
+"""How much memory a training takes, before any of it is taken."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from unrolled.cells import Cell, GatedCell
+from unrolled.errors import SettingsError, UnrolledError
+from unrolled.net import Net, Spec
+from unrolled.settings import Settings
+from unrolled.training.optimizers import SLOTS
+
+WIDTH = {"float32": 4, "float64": 8}
+
+
+def estimate_memory(spec: Spec, settings: Settings, cells: Mapping[str, type[Cell]]) -> tuple[int, int]:
+    """Return (bytes, parameters): weights, gradients, optimizer, and a window's activations.
+
+    The net is built without storage. SettingsError if the bytes are more than the machine has free.
+    """
+    try:
+        with torch.device("meta"):
+            net = Net(spec, cells=cells)
+        parameters = net.num_parameters
+        activations = _activations(net) * settings.data.lanes * settings.data.window
+    except UnrolledError:
+        raise
+    except (RuntimeError, OverflowError, MemoryError):
+        raise SettingsError(
+            f"{_sizes(settings)} is larger than any machine's memory; lower --hidden"
+        ) from None
+    slots = SLOTS[settings.training.optimizer] + (1 if settings.training.momentum else 0)
+    needed = (parameters * (2 + slots) + activations) * WIDTH[settings.training.precision]
+    free = free_memory()
+    if free is not None and needed > free:
+        raise SettingsError(
+            f"{_sizes(settings)} needs about {readable(needed)} of memory to train "
+            f"({parameters:,} parameters), {readable(free)} are free; lower --hidden, --lanes or --window"
+        )
+    return needed, parameters
+
+
+def _sizes(settings: Settings) -> str:
+    net, data = settings.net, settings.data
+    return f"a net of {net.layers} x {net.hidden} units with {data.lanes} lanes and windows of {data.window}"
+
+
+def _activations(net: Net) -> int:
+    """Count the numbers kept for one step of one lane: gates and states, their gradients, and the logits."""
+    kept = 0
+    for cell in net.cells.values():
+        gates = len(cell.gates) if isinstance(cell, GatedCell) else 4
+        kept += 2 * (gates + 3) * cell.hidden_size + 2 * cell.output_size
+    return kept + 4 * net.spec.output_size
+
+
+def free_memory() -> int | None:
+    """Return the bytes that a new process could take, or None where that can't be known."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration, ValueError):
+        pass
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError, AttributeError):
+        return None
+
+
+def readable(size: int) -> str:
+    """Write a number of bytes for people: 38 MB."""
+    amount, unit = float(size), "B"
+    for unit in ("B", "kB", "MB", "GB", "TB", "PB"):
+        if amount < 1000 or unit == "PB":
+            break
+        amount /= 1000
+    return f"{amount:.0f} {unit}" if amount >= 10 or unit == "B" else f"{amount:.1f} {unit}"

@@ -1,0 +1,64 @@
+"""PyTorch's optimizers from settings, and their state as named tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from unrolled.errors import DamagedError
+from unrolled.settings import TrainingSettings
+
+SLOTS = {"sgd": 0, "adagrad": 1, "rmsprop": 1, "adam": 2, "adamw": 2, "adadelta": 2, "adamax": 2}
+"""How many numbers each optimizer keeps for each weight (sgd: one more with momentum)."""
+
+
+def make_optimizer(settings: TrainingSettings, net: nn.Module) -> Optimizer:
+    """Return the optimizer that the settings name, over all parameters of ``net``."""
+    parameters = list(net.parameters())
+    lr, decay, eps = settings.lr, settings.weight_decay, settings.epsilon
+    betas = (settings.beta1, settings.beta2)
+    fused = all(p.device.type == "cpu" for p in parameters)
+    optim = torch.optim
+    match settings.optimizer:
+        case "sgd":
+            return optim.SGD(parameters, lr, momentum=settings.momentum, weight_decay=decay, fused=fused)
+        case "adagrad":
+            return optim.Adagrad(parameters, lr, weight_decay=decay, eps=eps, fused=fused)
+        case "rmsprop":
+            alpha, momentum = settings.decay_rate, settings.momentum
+            return optim.RMSprop(parameters, lr, alpha=alpha, eps=eps, weight_decay=decay, momentum=momentum)
+        case "adam":
+            return optim.Adam(parameters, lr, betas=betas, eps=eps, weight_decay=decay, fused=fused)
+        case "adamw":
+            return optim.AdamW(parameters, lr, betas=betas, eps=eps, weight_decay=decay, fused=fused)
+        case "adadelta":
+            return optim.Adadelta(parameters, lr, rho=settings.decay_rate, eps=eps, weight_decay=decay)
+        case "adamax":
+            return optim.Adamax(parameters, lr, betas=betas, eps=eps, weight_decay=decay)
+
+
+def optimizer_tensors(optimizer: Optimizer, net: nn.Module) -> dict[str, Tensor]:
+    """Return the optimizer's state as tensors, named ``<parameter>/<what>``."""
+    found = {}
+    for name, parameter in net.named_parameters():
+        for what, value in optimizer.state.get(parameter, {}).items():
+            if isinstance(value, Tensor):
+                found[f"{name}/{what}"] = value
+    return found
+
+
+def restore_optimizer(optimizer: Optimizer, net: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Give a new optimizer the state that ``optimizer_tensors`` returned."""
+    state: dict[int, dict[str, Tensor]] = {}
+    index = {name: number for number, (name, _) in enumerate(net.named_parameters())}
+    for key, value in tensors.items():
+        name, _, what = key.rpartition("/")
+        if name not in index:
+            raise DamagedError(
+                f"the checkpoint holds optimizer state of a weight '{name}' that the net lacks"
+            )
+        state.setdefault(index[name], {})[what] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

@@ -1,0 +1,290 @@
+"""One training with its run: windows in, events out, exact in the face of any stop.
+
+Between two updates, in this order: report, validation, sample, checkpoint. What a signal cut short is noted in
+the checkpoint as ``due`` and done first after a resume.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from unrolled.data import Corpus, Window, Windows
+from unrolled.errors import Interrupted, NonFiniteError, SaveError
+from unrolled.net import Net
+from unrolled.runs import Checkpoint, Run, model_config
+from unrolled.settings import Settings
+from unrolled.training.card import model_card
+from unrolled.training.diary import diary_entry
+from unrolled.training.environment import environment
+from unrolled.training.evaluation import Stopped, evaluate
+from unrolled.training.learner import Learned, Learner, first_not_finite
+from unrolled.training.listener import Listener
+from unrolled.training.schedules import learning_rate
+
+SECONDS_BETWEEN_CHECKPOINTS = 60.0
+MISSES_ALLOWED = 3
+
+
+@dataclass
+class Position:
+    """Where a training stands; all of it is in the checkpoint."""
+
+    update: int = 0
+    """Updates done."""
+    epoch: int = 0
+    """Epochs finished."""
+    window: int = 0
+    """Windows of this epoch done."""
+    total: float = 0.0
+    count: int = 0
+    correct: int = 0
+    norms: float = 0.0
+    norms_count: int = 0
+    learning_seconds: float = 0.0
+    """Sums since the last report."""
+    seconds: float = 0.0
+    """Spent in all, over every part of the run."""
+    train_nats: float | None = None
+    """Of the last report."""
+    validation_nats: float | None = None
+    """Of the last validation."""
+    best_nats: float | None = None
+    best_update: int | None = None
+    stale: int = 0
+    """Validations since the best."""
+    due: list[str] = field(default_factory=list)
+    """Events of this update that a signal kept from happening."""
+
+    def add(self, learned: Learned, seconds: float) -> None:
+        """Count one update."""
+        self.update += 1
+        self.total += learned.total
+        self.count += learned.count
+        self.correct += learned.correct
+        self.norms += learned.grad_norm
+        self.norms_count += 1
+        self.learning_seconds += seconds
+
+    def clear(self) -> None:
+        """Begin the next report."""
+        self.total, self.count, self.correct, self.norms, self.norms_count = 0.0, 0, 0, 0.0, 0
+        self.learning_seconds = 0.0
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a session trains with."""
+
+    run: Run
+    net: Net
+    learner: Learner
+    training: Corpus
+    windows: Windows
+    validation: Windows | None
+    settings: Settings
+    updates: int
+    """Updates to be done in all."""
+
+
+class Session:
+    """Train until the updates are done, a stop is asked for, or the best is long past."""
+
+    def __init__(
+        self, material: Material, position: Position, listener: Listener, stop: Callable[[], bool]
+    ) -> None:
+        self.material, self.at, self.listener, self.stop = material, position, listener, stop
+        self.settings = material.settings.training
+        self._clock = time.monotonic()
+        self._last_save = time.monotonic()
+        self._misses = 0
+        self._saved_update: int | None = None
+        self._save_wanted = False
+
+    def train(self) -> None:
+        """Do all updates that are left, and the events that belong to them.
+
+        Raises Interrupted after a signal, with everything saved.
+        """
+        if self._saved_update is None and not self.material.run.updates():
+            self._save(())
+        due, self.at.due = self.at.due, []
+        self._happen(due)
+        while not self.finished:
+            self._update()
+            self._happen(self._events())
+        self._save(())
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to be done."""
+        patience = self.settings.patience
+        return self.at.update >= self.material.updates or (patience > 0 and self.at.stale >= patience)
+
+    def _update(self) -> None:
+        began = time.monotonic()
+        at, windows = self.at, self.material.windows
+        window: Window = windows[at.window]
+        rate = learning_rate(self.settings, at.update, len(windows), self.material.updates)
+        try:
+            learned = self.material.learner.learn(window, rate)
+        except NonFiniteError as error:
+            raise NonFiniteError(f"update {at.update + 1}: {error}", error.tensor) from error
+        at.add(learned, time.monotonic() - began)
+        at.window += 1
+        if at.window == len(windows):
+            at.epoch, at.window = at.epoch + 1, 0
+        self.listener.updated(at.update, self.epoch, learned.total / max(1, learned.count))
+
+    @property
+    def epoch(self) -> float:
+        """Epochs done, with the fraction of the one under way."""
+        return self.at.epoch + self.at.window / len(self.material.windows)
+
+    def _events(self) -> list[str]:
+        """Return what happens after this update, in order."""
+        update, settings, last = self.at.update, self.settings, self.at.update >= self.material.updates
+        due = []
+        if settings.report_every and update % settings.report_every == 0:
+            due.append("report")
+        every = settings.validate_every
+        if self.material.validation and (last or (update % every == 0 if every else self.at.window == 0)):
+            due.append("validate")
+        if update in settings.sample_at or (settings.sample_every and update % settings.sample_every == 0):
+            due.append("sample")
+        every, since = settings.checkpoint_every, time.monotonic() - self._last_save
+        self._save_wanted = update % every == 0 if every else since > SECONDS_BETWEEN_CHECKPOINTS
+        return due
+
+    def _happen(self, events: list[str]) -> None:
+        """Let events happen, then save if that is wanted; a stop in between saves what is left of them."""
+        actions = {"report": self._report, "validate": self._validate, "sample": self._sample}
+        for number, event in enumerate(events):
+            try:
+                if self.stop():
+                    raise Stopped
+                actions[event]()
+            except Stopped:
+                self._interrupt(tuple(events[number:]))
+        if self.stop():
+            self._interrupt(())
+        if self._save_wanted:
+            self._save(())
+
+    def _interrupt(self, due: tuple[str, ...]) -> None:
+        self._save(due)
+        number = getattr(self.stop, "signal", None) or 2
+        directory = self.material.run.directory
+        raise Interrupted(
+            f"stopped at update {self.at.update}; go on with: unrolled resume {directory}", number
+        )
+
+    def _report(self) -> None:
+        at = self.at
+        at.train_nats = at.total / max(1, at.count)
+        self._log(
+            {
+                "kind": "train",
+                **self._measures(at.train_nats, at.correct / max(1, at.count)),
+                "lr": learning_rate(
+                    self.settings, at.update - 1, len(self.material.windows), self.material.updates
+                ),
+                "grad_norm": at.norms / max(1, at.norms_count),
+                **self._speed(at.count / max(1e-9, at.learning_seconds)),
+            }
+        )
+        at.clear()
+
+    def _validate(self) -> None:
+        began, at = time.monotonic(), self.at
+        assert self.material.validation is not None
+        found = evaluate(self.material.net, self.material.validation, stop=self.stop)
+        rate = found.targets / max(1e-9, time.monotonic() - began)
+        self._log({"kind": "validation", **self._measures(found.nats, found.accuracy), **self._speed(rate)})
+        at.validation_nats = found.nats
+        if at.best_nats is None or found.nats < at.best_nats:
+            at.best_nats, at.best_update, at.stale = found.nats, at.update, 0
+            self._save_wanted = True
+        else:
+            at.stale += 1
+
+    def _sample(self) -> None:
+        entry = diary_entry(self.material.net, self.settings, self.at.update, self.epoch, self.stop)
+        self._write(self.material.run.samples, entry)
+        self.listener.sampled(entry)
+
+    def _measures(self, nats: float, accuracy: float) -> dict[str, Any]:
+        return {
+            "update": self.at.update,
+            "epoch": round(self.epoch, 6),
+            "nats": nats,
+            "bits_per_char": nats / math.log(2),
+            "accuracy": accuracy,
+        }
+
+    def _speed(self, rate: float) -> dict[str, Any]:
+        self._tick()
+        return {"chars_per_second": round(rate, 1), "seconds": round(self.at.seconds, 3)}
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        self.at.seconds += now - self._clock
+        self._clock = now
+
+    def _log(self, entry: dict[str, Any]) -> None:
+        self._write(self.material.run.metrics, entry)
+        self.listener.reported(entry)
+
+    def _write(self, journal: Any, entry: dict[str, Any]) -> None:
+        try:
+            journal.append(entry)
+        except OSError as error:
+            self.listener.said(
+                f"{journal.path} can't be written ({error.strerror}); the line is kept for later"
+            )
+
+    def _save(self, due: tuple[str, ...]) -> None:
+        """Commit a checkpoint; a failed one is warned of, and the third in a row ends the training."""
+        if self._saved_update == self.at.update and not due:
+            return
+        self._last_save = time.monotonic()
+        self._tick()
+        try:
+            checkpoint = self._checkpoint(due)
+            folder = self.material.run.save(self.at.update, checkpoint, self.at.best_update)
+        except OSError as error:
+            self._missed(error)
+            return
+        self._misses, self._saved_update = 0, self.at.update
+        self.listener.saved(folder)
+
+    def _missed(self, error: OSError) -> None:
+        self._misses += 1
+        message = f"checkpoint {self.at.update} can't be written to {self.material.run.directory} ({error.strerror})"
+        if self._misses >= MISSES_ALLOWED:
+            raise SaveError(
+                f"{message}, {self._misses} times in a row; free some space and resume"
+            ) from error
+        self.listener.said(f"{message}; training goes on and will try again")
+
+    def _checkpoint(self, due: tuple[str, ...]) -> Checkpoint:
+        net, learner, run = self.material.net, self.material.learner, self.material.run
+        weights, tensors = net.state_dict(), learner.tensors()
+        for name, group in (("weight", weights), ("state", tensors)):
+            bad = first_not_finite(group.items())
+            if bad is not None:
+                raise NonFiniteError(
+                    f"update {self.at.update}: the {name} {bad} is not finite; the last checkpoint is kept",
+                    bad,
+                )
+        state = {
+            "position": {**asdict(self.at), "due": list(due)},
+            "journals": {"metrics": run.metrics.sync(), "samples": run.samples.sync()},
+            "updates": self.material.updates,
+            "environment": environment(net, self.material.settings),
+        }
+        card = model_card(run, net, self.at)
+        return Checkpoint(weights, model_config(net), tensors, state, card)
