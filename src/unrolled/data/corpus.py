@@ -146,7 +146,7 @@ def _scan_of_files(sources: Sequence[Source], units: Units, folder: Path) -> Sca
     found = scan(sources, units)
     for source in sources:
         source.check_unchanged()
-    if all(time.time() - source.identity["mtime_ns"] / 1e9 > _RACY_SECONDS for source in sources):
+    if all(time.time() - source.modified > _RACY_SECONDS for source in sources):
         try:
             cache.write_record(record_path, {"samples": samples, "scan": asdict(found)})
         except OSError as error:
@@ -158,7 +158,7 @@ def _sample(source: Source) -> str:
     try:
         return cache.sample(source.path) if source.path else ""
     except OSError as error:
-        raise unreadable(Path(source.name), error) from None
+        raise unreadable(source.path or Path(), error) from None
 
 
 def _vocab_for(

@@ -33,9 +33,8 @@ class Scan:
     @classmethod
     def from_dict(cls, record: dict[str, Any]) -> Scan:
         """Read what ``dataclasses.asdict`` gave and JSON kept."""
-        return cls(
-            **{name: tuple(value) if isinstance(value, list) else value for name, value in record.items()}
-        )
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in record.items()}
+        return cls(**values)
 
 
 @dataclass(frozen=True)

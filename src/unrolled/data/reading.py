@@ -8,7 +8,7 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from unrolled.data.vocab import Units, not_utf8
 from unrolled.errors import TextError, nearest
@@ -28,14 +28,16 @@ class Block(NamedTuple):
 class Source:
     """One text: a regular file, or bytes that are in memory already.
 
-    ``identity`` tells a file that was changed from one that wasn't, without reading it. Whatever is no
-    regular file is a TextError at once: it is never opened, for a FIFO would block.
+    ``identity`` tells a file that was changed from one that wasn't, without reading it; ``modified`` is
+    when it was, in seconds. Whatever is no regular file is a TextError at once: it is never opened, for a
+    FIFO would block.
     """
 
     def __init__(self, path: Path | None, data: bytes = b"") -> None:
         self.path = path
         self.name = repr(str(path)) if path else "The text"
-        self.identity = _identity(path) if path else {}
+        self.identity = _identity(path) if path else {"size": len(data), "mtime_ns": 0}
+        self.modified = self.identity["mtime_ns"] / 1e9
         self._data = data
 
     def check_unchanged(self) -> None:
@@ -124,7 +126,7 @@ def missing(path: Path, names: Iterable[str] = ()) -> TextError:
     return TextError(f"There is no file {str(path)!r}{hint or '. Give the path of a text file.'}")
 
 
-def _identity(path: Path) -> dict[str, str | int]:
+def _identity(path: Path) -> dict[str, Any]:
     status = regular(path)
     return {
         "path": str(path.absolute()),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -31,7 +32,7 @@ class Window(NamedTuple):
     lengths: Tensor | None
 
 
-class Windows(Sequence[Window]):
+class Windows:
     """The windows of one epoch: ``windows[k]`` depends on k alone, so a cursor is (epoch, k).
 
     The loop it stands for, for N ids and a target after each input::
@@ -78,7 +79,7 @@ class Windows(Sequence[Window]):
     def __iter__(self) -> Iterator[Window]:
         return (self[k] for k in range(len(self)))
 
-    def __getitem__(self, k: Any) -> Window:
+    def __getitem__(self, k: int) -> Window:
         """Build window ``k``, from 0; this touches T × B symbols and nothing else."""
         if not 0 <= k < len(self):
             raise IndexError(f"An epoch has windows 0 to {len(self) - 1}, not {k}.")
@@ -147,7 +148,7 @@ def lane_bounds(num_targets: int, lanes: int) -> list[tuple[int, int]]:
         )
     size, longer = divmod(num_targets, lanes)
     cuts = [b * size + min(b, longer) for b in range(lanes + 1)]
-    return list(zip(cuts[:-1], cuts[1:], strict=True))
+    return list(itertools.pairwise(cuts))
 
 
 def padded(sequences: Sequence[Tensor | Array | Sequence[Any]], fill: float = 0) -> tuple[Tensor, Tensor]:
