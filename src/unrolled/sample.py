@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,7 +53,8 @@ def draw(logits: Floats, uniform: float, choice: Choice) -> int:
     """
     if choice.temperature == 0:
         return int(np.argmax(logits))
-    weights = np.exp((logits - logits.max()) / choice.temperature)
+    with np.errstate(over="ignore"):
+        weights = np.exp((logits - logits.max()) / choice.temperature)
     if choice.top_k or choice.top_p < 1 or choice.min_p:
         weights = _truncated(weights, choice)
     total = np.cumsum(weights)
@@ -116,8 +117,8 @@ class Stream:
         self._tail: tuple[int, ...] = ()
         self._state = net.initial_state(1)
         self._logits: Floats | None = None
-        self.logprob = 0.0
-        """Log-probability in nats, at temperature 1 and before truncation, of the last id drawn."""
+        self.on_draw: Callable[[int, float], None] | None = None
+        """Hears of each id drawn and of its log-probability: nats, temperature 1, before truncation."""
 
     def prime(self, ids: Iterable[int]) -> Stream:
         """Feed ids without drawing; return the stream."""
@@ -132,7 +133,8 @@ class Stream:
         logits = self.logits
         uniform = float(torch.rand((), dtype=torch.float64, generator=self._generator))
         id_ = draw(logits, uniform, self.choice)
-        self.logprob = float(log_softmax(logits)[id_])
+        if self.on_draw is not None:
+            self.on_draw(id_, float(log_softmax(logits)[id_]))
         self._feed(id_)
         return id_
 

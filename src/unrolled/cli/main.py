@@ -1,0 +1,67 @@
+"""The entry point: a user's mistake is one line and an exit code, never a traceback."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from unrolled.errors import SettingsError, UnrolledError
+
+FAILED, USAGE, INTERRUPTED = 1, 2, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit with its code."""
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command line; return the exit code.
+
+    0 done, 1 failed, 2 wrong usage or settings, 3 nothing loadable, 130 interrupted, 143 terminated.
+    """
+    from cyclopts import CycloptsError
+
+    from unrolled.cli.app import app
+
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+    try:
+        app(
+            list(arguments),
+            exit_on_error=False,
+            print_error=False,
+            help_on_error=False,
+            result_action="return_value",
+        )
+    except UnrolledError as error:
+        _complain(error)
+        return error.exit_code
+    except CycloptsError as error:
+        _say(f"{' '.join(str(error).split())} (unrolled --help)")
+        return USAGE
+    except KeyboardInterrupt:
+        _say("interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except MemoryError:
+        _say("the machine has not enough memory for this; lower --hidden, --lanes or --window")
+        return FAILED
+    except OSError as error:
+        name = f"{error.filename}: " if error.filename else ""
+        _say(f"{name}{error.strerror or error}")
+        return FAILED
+    return 0
+
+
+def _complain(error: UnrolledError) -> None:
+    for line in error.problems if isinstance(error, SettingsError) else [str(error)]:
+        _say(" ".join(line.splitlines()))
+
+
+def _say(message: str) -> None:
+    print(f"unrolled: {message}", file=sys.stderr)

@@ -1,0 +1,117 @@
+"""Training on a terminal: a bar with speed and time left; plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.rule import Rule
+from rich.text import Text
+
+from unrolled.training.listener import Entry, Listener, Plan
+from unrolled.training.memory import readable
+
+
+class Terminal(Listener):
+    """Print what happens in a training to a console."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.plan: Plan | None = None
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+        self._began = time.monotonic()
+        self._rate = ""
+
+    def __enter__(self) -> Terminal:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def estimated(self, memory: int, parameters: int) -> None:
+        """Print the size."""
+        self._line(f"{parameters:,} parameters; training takes about {readable(memory)} of memory")
+
+    def planned(self, plan: Plan) -> None:
+        """Print the plan and put up the bar."""
+        self.plan, self._began = plan, time.monotonic()
+        engines = ", ".join(f"{name} on {engine}" for name, engine in plan.engines.items())
+        self._line(
+            f"{plan.chars:,} characters to learn from, {plan.validation_chars:,} to validate, "
+            f"{plan.symbols} different; {engines} ({plan.device})"
+        )
+        self._line(f"run {plan.run}: {plan.updates:,} updates, {plan.per_epoch:,} an epoch")
+        if plan.update:
+            self._line(f"going on from update {plan.update:,}")
+        if self.console.is_terminal:
+            columns = (
+                BarColumn(bar_width=None),
+                TextColumn("{task.completed:,.0f}/{task.total:,.0f}"),
+                TextColumn("{task.description}"),
+                TimeRemainingColumn(compact=True),
+            )
+            self._bar = Progress(*columns, console=self.console, transient=True, speed_estimate_period=20)
+            self._task = self._bar.add_task("", total=plan.updates, completed=plan.update)
+            self._bar.start()
+
+    def updated(self, update: int, epoch: float, nats: float) -> None:
+        """Move the bar."""
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, completed=update, description=f"{nats:.3f} nats{self._rate}")
+
+    def reported(self, entry: Entry) -> None:
+        """Print a line of metrics."""
+        self._rate = f" {entry['chars_per_second']:,.0f} chars/s"
+        validation = entry["kind"] == "validation"
+        tail = "" if validation else f"{self._rate}{self._left(entry['update'])}"
+        line = (
+            f"{'validation' if validation else 'train':>10}  update {entry['update']:>7,}  "
+            f"epoch {entry['epoch']:6.2f}  {entry['nats']:.4f} nats  "
+            f"{entry['bits_per_char']:.3f} bits/char  {entry['accuracy']:6.1%}{tail}"
+        )
+        self._line(line, "bold" if validation else "")
+
+    def _left(self, update: int) -> str:
+        """Return the time left, from the speed since this process began."""
+        if self.plan is None or self._bar is not None or update <= self.plan.update:
+            return ""
+        each = (time.monotonic() - self._began) / (update - self.plan.update)
+        minutes, seconds = divmod(round(each * (self.plan.updates - update)), 60)
+        return f"  {minutes}:{seconds:02d} left"
+
+    def sampled(self, entry: Entry) -> None:
+        """Print a sample of the diary."""
+        self.text(f"update {entry['update']:,}, temperature {entry['temperature']:g}", entry["text"])
+
+    def text(self, title: str, text: str) -> None:
+        """Print a text that the model wrote."""
+        self.console.print(Rule(title, style="dim", align="left"))
+        self.console.print(Text(visible(text)), soft_wrap=True)
+        self.console.print(Rule(style="dim"))
+
+    def saved(self, checkpoint: Path) -> None:
+        """Say nothing: saving is not worth a line."""
+
+    def said(self, message: str) -> None:
+        """Print a notice."""
+        self._line(f"note: {message}", "yellow")
+
+    def _line(self, line: str, style: str = "") -> None:
+        self.console.print(Text(line, style=style), soft_wrap=True)
+
+
+def visible(text: str) -> str:
+    """Return ``text`` with control characters, which could move a terminal's cursor, as their pictures."""
+    return "".join(chr(0x2400 + ord(c)) if ord(c) < 32 and c not in "\n\t" else c for c in text)

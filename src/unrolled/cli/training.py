@@ -1,0 +1,134 @@
+"""The verbs train and resume."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unrolled.errors import UsageError
+from unrolled.settings import Resolved, resolve, to_tables
+
+if TYPE_CHECKING:
+    from unrolled.cli.terminal import Terminal
+    from unrolled.runs import Run
+
+FINAL_LENGTH = 500
+
+
+@dataclass(frozen=True)
+class Voice:
+    """How much is said, and where: words go to stderr when stdout carries JSON."""
+
+    quiet: bool
+    json: bool
+
+    def terminal(self) -> Terminal:
+        """Return what prints a training."""
+        from rich.console import Console
+
+        from unrolled.cli.terminal import Terminal
+
+        return Terminal(Console(stderr=self.json, quiet=self.quiet, highlight=False))
+
+
+def print_config(recipe: str | None, flags: Mapping[str, Any], as_json: bool) -> None:
+    """Print every setting with its value and where it came from."""
+    resolved = resolve(recipe, os.environ, flags)
+    if as_json:
+        print(json.dumps({"settings": to_tables(resolved.settings), "origin": resolved.origin}, indent=1))
+    else:
+        print(config_table(resolved))
+
+
+def config_table(resolved: Resolved) -> str:
+    """Return the settings as TOML whose comments say where each value came from."""
+    import tomli_w
+
+    lines, group = [], ""
+    for where, name, value, origin in resolved.table():
+        if where != group:
+            lines += ["", f"[{where}]"] if group else [f"[{where}]"]
+            group = where
+        plain = list(value) if isinstance(value, tuple) else value
+        text = f"# {name} is unset" if value is None else tomli_w.dumps({name: plain}).strip()
+        lines.append(f"{' '.join(text.split()):<40} # {origin}")
+    return "\n".join(lines)
+
+
+def train(
+    texts: list[str], run: Path | None, recipe: str | None, flags: Mapping[str, Any], voice: Voice
+) -> None:
+    """Train on texts; end with a sample and the next commands."""
+    if not texts:
+        raise UsageError("train needs a text: a file, or a name that 'unrolled data list' shows")
+    resolved = resolve(recipe, os.environ, flags)
+    from unrolled.training import train_with
+
+    with voice.terminal() as terminal:
+        made = train_with(resolved.settings, texts, run, None, terminal)
+        terminal.close()
+        _conclude(made, terminal, voice)
+
+
+def resume(
+    directory: Path,
+    epochs: int | None,
+    max_updates: int | None,
+    text: list[Path] | None,
+    cell: str | None,
+    voice: Voice,
+) -> None:
+    """Go on with a run; end with a sample and the next commands."""
+    from unrolled import training
+
+    with voice.terminal() as terminal:
+        made = training.resume(
+            directory, epochs=epochs, max_updates=max_updates, text=text, cell=cell, listener=terminal
+        )
+        terminal.close()
+        _conclude(made, terminal, voice)
+
+
+def _conclude(run: Run, terminal: Terminal, voice: Voice) -> None:
+    if voice.json:
+        print(json.dumps(_summary(run)))
+    if voice.quiet or voice.json:
+        return
+    temperature = run.settings.training.sample_temperature
+    text = run.sample(FINAL_LENGTH, temperature=temperature, seed=run.settings.training.seed)
+    terminal.text(f"{FINAL_LENGTH} characters at temperature {temperature:g}", text)
+    found = _summary(run)
+    best = found["best_validation_nats"]
+    scored = f", best validation {best:.4f} nats" if best is not None else ""
+    print(f"{found['updates']:,} updates in {found['seconds']:.0f} s{scored}. The run is {run.directory}")
+    cell = f" --cell {run.source.cell}" if run.source.cell else ""
+    held_back = "TEXT" if len(run.source.text) != 1 else run.source.text[0]
+    print(
+        "Next:\n"
+        f'  unrolled sample {run.directory}{cell} --prime "The " --temperature 0.7\n'
+        f"  unrolled eval {run.directory}{cell} {held_back}\n"
+        f"  unrolled resume {run.directory}{cell} --epochs {2 * max(1, run.settings.training.epochs)}"
+    )
+
+
+def _summary(run: Run) -> dict[str, Any]:
+    """Return the one object that ``--json`` ends with."""
+    update, checkpoint = run.newest(lambda message: print(f"unrolled: {message}", file=sys.stderr))
+    position = checkpoint.state["position"]
+    rates = [line["chars_per_second"] for line in run.metrics.lines() if line["kind"] == "train"]
+    running = position["total"] / position["count"] if position["count"] else None
+    return {
+        "run": str(run.directory),
+        "updates": update,
+        "train_nats": position["train_nats"] if position["train_nats"] is not None else running,
+        "validation_nats": position["validation_nats"],
+        "best_validation_nats": position["best_nats"],
+        "seconds": round(position["seconds"], 3),
+        "chars_per_second": rates[-1] if rates else None,
+        "parameters": sum(tensor.numel() for tensor in checkpoint.model.values()),
+    }

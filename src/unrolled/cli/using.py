@@ -1,0 +1,129 @@
+"""The verbs that use a model: sample and eval."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from unrolled.errors import UsageError
+
+if TYPE_CHECKING:
+    from unrolled.cells import Cell
+    from unrolled.net import Net
+    from unrolled.sample import Stream
+
+
+@dataclass(frozen=True)
+class SampleOptions:
+    """What is sampled, apart from how an id is chosen."""
+
+    prime: str | None
+    length: int
+    stop: str | None
+    skip_unseen: bool
+    seed: int | None
+
+
+def sample(
+    run: Path,
+    cell: str | None,
+    options: SampleOptions,
+    choice: tuple[float, int, float, float],
+    as_json: bool,
+) -> None:
+    """Print a sample as it comes, the prime first; or as one JSON object."""
+    if options.length < 0:
+        raise UsageError(f"--length: wanted 0 or more, came {options.length}")
+    if options.stop == "":
+        raise UsageError("--stop: wanted a text, came an empty one; leave it out to go on to the length")
+    from unrolled.sample import Choice, Stream, default_prime, text_pieces
+
+    chosen = Choice(*choice)
+    net = _load(run, cell)
+    assert net.vocab is not None
+    prime = default_prime(net) if options.prime is None else options.prime
+    ids = net.vocab.encode(prime, skip_unseen=options.skip_unseen)
+    stream = Stream(net, chosen, seed=options.seed).prime(ids)
+    if as_json:
+        _print_sample_as_json(stream, options)
+        return
+    if options.prime is not None:
+        sys.stdout.write(net.vocab.decode(ids))
+    last = ""
+    for piece in text_pieces(stream, options.length, options.stop):
+        sys.stdout.write(piece)
+        sys.stdout.flush()
+        last = piece or last
+    if not last.endswith("\n"):
+        sys.stdout.write("\n")
+
+
+def _print_sample_as_json(stream: Stream, options: SampleOptions) -> None:
+    from unrolled.sample import text_pieces
+
+    logprobs: list[float] = []
+    stream.on_draw = lambda _, logprob: logprobs.append(logprob)
+    text = "".join(text_pieces(stream, options.length, options.stop))
+    found = {"text": text, "prime": options.prime, "seed": stream.seed, "logprobs": logprobs}
+    print(json.dumps(found, ensure_ascii=False))
+
+
+def evaluate(run: Path, text: str, cell: str | None, how: tuple[int, int, bool], as_json: bool) -> None:
+    """Print how well a model predicts a text."""
+    lanes, window, skip_unseen = how
+    net = _load(run, cell)
+    from unrolled.data import Corpus, catalog
+    from unrolled.training import evaluate_text
+
+    paths, _ = catalog.resolve([text])
+    assert net.vocab is not None
+    corpus = Corpus.open(*paths, vocab=net.vocab, boundary=net.boundary, skip_unseen=skip_unseen)
+    for notice in corpus.notices:
+        print(f"note: {notice}", file=sys.stderr)
+    found = evaluate_text(net, corpus, lanes, window)
+    if as_json:
+        print(json.dumps(asdict(found)))
+        return
+    print(f"{found.nats_per_char:.4f} nats a char, {found.bits_per_char:.4f} bits a char")
+    print(
+        f"{found.bits_per_byte:.4f} bits a byte, {found.accuracy:.2%} right, {found.chars:,} chars predicted"
+    )
+    if lanes > 1:
+        print(f"{found.shortened:,} of them had less context than with one lane")
+
+
+def _load(run: Path, cell: str | None) -> Net:
+    from unrolled.runs.model import load_checkpoint
+
+    return load_checkpoint(run, _cells(run, cell), _warn)
+
+
+def _cells(run: Path, cell: str | None) -> Mapping[str, type[Cell]]:
+    """Return the classes that ``--cell`` names; say so if their source is not what the run began with."""
+    if cell is None:
+        return {}
+    from unrolled.training.own_cells import own_cell
+
+    own = own_cell(cell)
+    if own is None:
+        raise UsageError(f"--cell: wanted PATH.py:NAME, came the built-in '{cell}', which needs no flag")
+    known = _known_cell(run)
+    if known and known != own.sha256:
+        _warn(
+            f"{own.name} has changed since the run began (SHA-256 {str(own.sha256)[:12]}, was {known[:12]})"
+        )
+    return own.cells
+
+
+def _known_cell(run: Path) -> str | None:
+    from unrolled.runs import Run
+
+    return Run(run).source.cell_sha256 if (run / "config.toml").is_file() else None
+
+
+def _warn(message: str) -> None:
+    print(f"note: {message}", file=sys.stderr)

@@ -1,0 +1,141 @@
+"""What each verb takes. Every setting's flag is made from its field in ``settings``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, fields, make_dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from unrolled.settings import GROUPS, descriptions
+
+
+def _flags() -> type:
+    """Make a dataclass with a flag, unset by default, for every setting."""
+    docs = descriptions()
+    made: list[tuple[str, Any, Any]] = []
+    for group, cls in GROUPS.items():
+        for field in fields(cls):
+            kind: Any = bool if field.type == "bool" else str
+            default = ",".join(map(str, field.default)) if isinstance(field.default, tuple) else field.default
+            known = "" if default in (None, "") else f" [default: {default}]"
+            shown = Parameter(
+                help=docs[field.name] + known, group=f"Settings: {group}", allow_leading_hyphen=kind is str
+            )
+            made.append((field.name, Annotated[kind | None, shown], None))
+    cls = make_dataclass("Flags", made, frozen=True)
+    cls.__module__ = __name__
+    return cls
+
+
+Flags: Any = _flags()
+
+OwnCell = Annotated[str | None, Parameter(help="The run's own cell, PATH.py:NAME, if it has one.")]
+Json = Annotated[bool, Parameter(help="Print data as JSON on stdout, words on stderr.")]
+RunPath = Annotated[Path, Parameter(help="A run's directory, or one checkpoint of it.")]
+
+
+def train(
+    *text: Annotated[str, Parameter(help="Text files, or a name that 'unrolled data list' shows.")],
+    run: Annotated[Path | None, Parameter(help="The run's directory [default: runs/<stem>-NNN].")] = None,
+    recipe: Annotated[str | None, Parameter(help="A shipped recipe's name, or a TOML file.")] = None,
+    quiet: Annotated[bool, Parameter(help="Print nothing but errors.")] = False,
+    json: Json = False,
+    print_config: Annotated[bool, Parameter(help="Print all settings and their origin, and stop.")] = False,
+    flags: Annotated[Flags | None, Parameter(name="*")] = None,
+) -> None:
+    """Train a model on text, and write in its manner."""
+    from unrolled.cli import training
+
+    given = asdict(flags) if flags is not None else {}
+    if print_config:
+        training.print_config(recipe, given, json)
+    else:
+        training.train(list(text), run, recipe, given, training.Voice(quiet, json))
+
+
+def resume(
+    run: RunPath,
+    *,
+    epochs: Annotated[int | None, Parameter(help="Go on until so many epochs are done.")] = None,
+    max_updates: Annotated[int | None, Parameter(help="Go on until so many updates are done.")] = None,
+    text: Annotated[list[Path] | None, Parameter(help="Where the text is now, if it moved.")] = None,
+    cell: OwnCell = None,
+    quiet: Annotated[bool, Parameter(help="Print nothing but errors.")] = False,
+    json: Json = False,
+) -> None:
+    """Go on with a run exactly as if it had never stopped."""
+    from unrolled.cli import training
+
+    training.resume(run, epochs, max_updates, text, cell, training.Voice(quiet, json))
+
+
+def sample(
+    run: RunPath,
+    *,
+    prime: Annotated[str | None, Parameter(help="Text to begin with.", allow_leading_hyphen=True)] = None,
+    length: Annotated[
+        int, Parameter(help="Characters to write (bytes, for a byte model) [default: 500].")
+    ] = 500,
+    temperature: Annotated[float, Parameter(help="0 takes the likeliest, 1 draws as the model says.")] = 1.0,
+    top_k: Annotated[int, Parameter(help="Draw from the k likeliest; 0: from all.")] = 0,
+    top_p: Annotated[float, Parameter(help="Draw from the likeliest that sum to p.")] = 1.0,
+    min_p: Annotated[
+        float, Parameter(help="Draw from those at least p times as likely as the likeliest.")
+    ] = 0.0,
+    seed: Annotated[int | None, Parameter(help="Equal seeds write equal texts.")] = None,
+    stop: Annotated[str | None, Parameter(help="End before this text.", allow_leading_hyphen=True)] = None,
+    skip_unseen: Annotated[bool, Parameter(help="Leave out what the vocabulary lacks in the prime.")] = False,
+    cell: OwnCell = None,
+    json: Json = False,
+) -> None:
+    """Write text in the manner of a trained model."""
+    from unrolled.cli import using
+
+    options = using.SampleOptions(prime, length, stop, skip_unseen, seed)
+    using.sample(run, cell, options, (temperature, top_k, top_p, min_p), json)
+
+
+def evaluate(
+    run: RunPath,
+    text: Annotated[str, Parameter(help="A text file, or a name of the catalog.")],
+    *,
+    lanes: Annotated[int, Parameter(help="Read in so many lanes: faster, with less context.")] = 1,
+    window: Annotated[
+        int, Parameter(help="Steps taken at once; changes nothing but speed and memory.")
+    ] = 256,
+    skip_unseen: Annotated[bool, Parameter(help="Leave out what the vocabulary lacks.")] = False,
+    cell: OwnCell = None,
+    json: Json = False,
+) -> None:
+    """Measure how well a model predicts a text."""
+    from unrolled.cli import using
+
+    using.evaluate(run, text, cell, (lanes, window, skip_unseen), json)
+
+
+def info(*, json: Json = False) -> None:
+    """Show versions, devices, and which engine runs each cell and why."""
+    from unrolled.cli import about
+
+    about.info(json)
+
+
+def list_data(*, json: Json = False) -> None:
+    """List the texts of the catalog and the shipped recipes."""
+    from unrolled.cli import about
+
+    about.list_data(json)
+
+
+def vocab(
+    text: Annotated[str, Parameter(help="A text file, or a name of the catalog.")],
+    *,
+    units: Annotated[str, Parameter(help="char or byte.")] = "char",
+    json: Json = False,
+) -> None:
+    """Print the characters of a text in the order of their ids, and nothing else."""
+    from unrolled.cli import about
+
+    about.vocab(text, units, json)
