@@ -101,7 +101,8 @@ def _request(
     _check_x(cell, x)
     T, B = x.shape[:2]
     stops = _stops(lengths, T, B)
-    if isinstance(cell, GatedCell) and not x.is_floating_point() and x.device.type == "cpu":
+    if isinstance(cell, GatedCell) and not x.is_floating_point():
+        x = x.long()
         _check_ids(cell, x, stops)
     initial = cell.initial_state(B) if state is None or fresh is not None else None
     if state is None:
@@ -141,6 +142,8 @@ def _check_x(cell: Cell, x: Tensor) -> None:
 
 def _check_ids(cell: GatedCell, x: Tensor, stops: tuple[int, ...] | None) -> None:
     """Look for ids outside −1 … D − 1; on a GPU that would be a wait, and its own kernels notice."""
+    if x.device.type != "cpu":
+        return
     wrong = (x < -1) | (x >= cell.input_size)
     if stops is not None:
         wrong &= torch.arange(x.shape[0]).unsqueeze(1) < torch.tensor(stops)

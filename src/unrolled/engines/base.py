@@ -63,5 +63,6 @@ def lift(mask: Tensor, like: Tensor) -> Tensor:
 
 
 def blank(x: Tensor, active: Tensor) -> Tensor:
-    """Replace the items where ``active`` is false: zeros, or for ids −1, which means no id."""
-    return torch.where(lift(active, x), x, 0.0 if x.is_floating_point() else -1)
+    """Replace the items where ``active`` is false: zeros, or −1 for ids [B] or [T, B], which means no id."""
+    is_ids = x.dim() == active.dim() and not x.is_floating_point() and x.dtype.is_signed
+    return torch.where(lift(active, x), x, -1 if is_ids else 0)
