@@ -41,9 +41,8 @@ def info(as_json: bool) -> None:
         return
     for key, value in found.items():
         if key != "engines":
-            print(
-                f"{key.replace('_', ' '):<12} {', '.join(value) or 'none' if isinstance(value, list) else value}"
-            )
+            shown = (", ".join(value) or "none") if isinstance(value, list) else value
+            print(f"{key.replace('_', ' '):<12} {shown}")
     for name, choice in found["engines"].items():
         why = "; ".join(f"not {engine}: {reason}" for engine, reason in choice["passed_over"].items())
         print(f"{name}: {choice['engine']}{f' ({why})' if why else ''}")

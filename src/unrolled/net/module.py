@@ -26,7 +26,8 @@ class Net(nn.Module):
     """Run a spec over T steps of B lanes.
 
     ``cells`` holds the classes of the user's own cells, under the names that the spec gives them
-    (``my.py:Leaky``) or the class's name alone (``Leaky``); a spec never imports code by itself. ``vocab`` travels with a net whose ids are text.
+    (``my.py:Leaky``) or the class's name alone (``Leaky``); a spec never imports code by itself.
+    ``vocab`` travels with a net whose ids are text.
     """
 
     def __init__(
@@ -87,7 +88,7 @@ class Net(nn.Module):
 
     def engines(self) -> dict[str, str]:
         """Return the name of the engine that runs each recurrent layer over a plain window."""
-        found = {}
+        found: dict[str, str] = {}
         for name, cell in self.cells.items():
             gathers = isinstance(cell, GatedCell) and isinstance(next(iter(self.layers.values())), OneHot)
             like = next(cell.parameters(), torch.empty(0))
@@ -133,7 +134,7 @@ class Net(nn.Module):
     ) -> tuple[Tensor, State]:
         next_state: State = {}
         for layer in self.spec:
-            module = self.layers[layer.name] if layer.name in self.layers else None
+            module = self.layers._modules.get(layer.name)
             if isinstance(module, Cell):
                 x, next_state[layer.name] = unroll(
                     module, x, state[layer.name], fresh=fresh, lengths=lengths, engine=self.engine

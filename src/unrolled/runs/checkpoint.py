@@ -83,7 +83,8 @@ def read_model(folder: Path) -> tuple[Tensors, Json]:
     found = config.get("format")
     if not isinstance(found, int) or found > FORMAT:
         raise NewerFormatError(
-            f"{folder} has the format {found!r}, this version of Unrolled reads up to {FORMAT}; install a newer one"
+            f"{folder} has the format {found!r}, this version of Unrolled reads up to {FORMAT}; "
+            "install a newer one"
         )
     return _tensors(folder / MODEL, _hashed(folder, MODEL, manifest)), config
 

@@ -65,7 +65,8 @@ class Run:
         """Make a run directory; UsageError if there is something in it already."""
         if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
             raise UsageError(
-                f"{directory} is not empty; name another directory with --run, or continue it: unrolled resume {directory}"
+                f"{directory} is not empty; name another directory with --run, "
+                f"or continue it: unrolled resume {directory}"
             )
         try:
             (directory / "checkpoints").mkdir(parents=True, exist_ok=True)
@@ -180,8 +181,8 @@ class Run:
 def load(path: str | os.PathLike[str], *, cells: Mapping[str, type[Cell]] | None = None) -> Net:
     """Load the model of a run, or of one checkpoint, on the CPU, ready to be used.
 
-    ``net.vocab``, ``net.initial_state(lanes)`` and ``logits, state = net(ids, state)`` for ids [T, B]. A run's
-    newest checkpoint is taken; one that is damaged is passed over with a warning. ``cells`` holds the
+    ``net.vocab``, ``net.initial_state(lanes)`` and ``logits, state = net(ids, state)`` for ids [T, B]. A
+    run's newest checkpoint is taken; one that is damaged is passed over with a warning. ``cells`` holds the
     classes of the user's own cells by the names that the run gave them, such as ``{"my.py:Leaky": Leaky}``.
     """
     return load_checkpoint(Path(path), cells, _warn)

@@ -44,8 +44,12 @@ def train(
 ) -> Run:
     """Train a character-level model on a text; return its run.
 
-    ``text`` is a path, a name of the catalog, or several of them. ``cell`` is a built-in cell's name, a class,
-    or PATH.py:NAME. Every setting is a keyword: ``unrolled.train("book.txt", hidden=256, max_updates=2000)``.
+    ::
+
+        run = unrolled.train("book.txt", hidden=256, max_updates=2000)
+
+    ``text`` is a path, a name of the catalog, or several of them. ``cell`` is a built-in cell's name, a
+    class, or PATH.py:NAME. Every setting is a keyword.
     Raises an UnrolledError for whatever is wrong, Interrupted after Ctrl-C with everything saved.
     """
     name = cell if isinstance(cell, str) else own_cell(cell).name if cell is not None else None  # type: ignore[union-attr]
@@ -104,7 +108,8 @@ def resume(
 ) -> Run:
     """Go on with a run from its newest checkpoint, as if it had never stopped; return the run.
 
-    ``epochs`` or ``max_updates`` move the end. ``text`` says where the text is now; its content must be the same.
+    ``epochs`` or ``max_updates`` move the end. ``text`` says where the text is now; its content must be the
+    same.
     """
     listener = listener or Listener()
     run = Run(directory)
@@ -229,8 +234,8 @@ def _same_text(
     corpus = Corpus.open(*paths, units=settings.data.units, boundary=settings.data.boundary)
     if corpus.sha256 != run.source.text_sha256:
         raise UsageError(
-            f"{', '.join(map(str, paths))} is not the text that {run.directory} began with; put that one back, "
-            "say where it is with --text PATH, or train a new run"
+            f"{', '.join(map(str, paths))} is not the text that {run.directory} began with; "
+            "put that one back, say where it is with --text PATH, or train a new run"
         )
     if vocab is not None and corpus.vocab != vocab:
         corpus = Corpus.open(*paths, boundary=settings.data.boundary, vocab=vocab)

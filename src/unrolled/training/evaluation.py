@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from unrolled.data import Corpus, Windows, lane_bounds
+from unrolled.data import Corpus, Window, Windows, lane_bounds
 from unrolled.errors import TextError
 from unrolled.net import Net
 from unrolled.training.learner import on_device
@@ -54,7 +54,7 @@ def undisturbed(net: nn.Module) -> Iterator[None]:
 
 
 def evaluate(
-    net: nn.Module, windows: Windows, loss: Loss | None = None, stop: Stop | None = None
+    net: nn.Module, windows: Iterable[Window], loss: Loss | None = None, stop: Stop | None = None
 ) -> Evaluation:
     """Read all windows in order with carried state, from a fresh start; return mean loss and accuracy.
 

@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from unrolled.cells import from_named_tensors, map_state, named_tensors
 from unrolled.data import Window
 from unrolled.errors import NonFiniteError
+from unrolled.net import Net
 from unrolled.settings import TrainingSettings
 from unrolled.training.losses import Loss, loss_for
 from unrolled.training.optimizers import make_optimizer, optimizer_tensors, restore_optimizer
@@ -53,7 +54,7 @@ class Learner:
         self.optimizer: Optimizer = make_optimizer(settings, net)
         self.state: Any = None
         self.dropout = torch.Generator(self.device).manual_seed(settings.seed + 1)
-        if hasattr(net, "dropout_generator"):
+        if isinstance(net, Net):
             net.dropout_generator = self.dropout
 
     def learn(self, window: Window, lr: float) -> Learned:
@@ -64,9 +65,9 @@ class Learner:
         score = (self.loss or loss_for(window.targets))(outputs, window.targets, window.lengths)
         total = float(score.total.detach())
         if not _finite(total):
-            raise self._not_finite("loss", total, outputs)
+            raise self._not_finite(total, window)
         self.optimizer.zero_grad(set_to_none=True)
-        (score.total / max(1, score.count)).backward()
+        torch.autograd.backward(score.total / max(1, score.count))
         norm = self._clip()
         for group in self.optimizer.param_groups:
             group["lr"] = lr
@@ -86,11 +87,14 @@ class Learner:
             nn.utils.clip_grad_value_(self.net.parameters(), self.settings.clip_value)
         return float(norm)
 
-    def _not_finite(self, what: str, value: float, outputs: Tensor) -> NonFiniteError:
-        name = first_not_finite(self.net.named_parameters())
-        tensor = name or what
-        why = f"the weight {name} is not finite" if name else f"the {what} is {value}"
-        return NonFiniteError(f"{why}; {ADVICE}", tensor)
+    def _not_finite(self, loss: float, window: Window) -> NonFiniteError:
+        """Return the error for a loss that is not finite: the first cause that can be found."""
+        data = {"inputs": window.inputs, "targets": window.targets}
+        if (name := first_not_finite(data.items())) is not None:
+            return NonFiniteError(f"the window's {name} are not finite; mend the data", name)
+        if (name := first_not_finite(self.net.named_parameters())) is not None:
+            return NonFiniteError(f"the weight {name} is not finite; {ADVICE}", name)
+        return NonFiniteError(f"the loss is {loss}; {ADVICE}", "loss")
 
     def tensors(self) -> dict[str, Tensor]:
         """Return everything that the next update depends on, but for the weights, as named tensors."""

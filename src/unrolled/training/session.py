@@ -1,7 +1,7 @@
 """One training with its run: windows in, events out, exact in the face of any stop.
 
-Between two updates, in this order: report, validation, sample, checkpoint. What a signal cut short is noted in
-the checkpoint as ``due`` and done first after a resume.
+Between two updates, in this order: report, validation, sample, checkpoint. What a signal cut short is noted
+in the checkpoint as ``due`` and done first after a resume.
 """
 
 from __future__ import annotations
@@ -263,7 +263,8 @@ class Session:
 
     def _missed(self, error: OSError) -> None:
         self._misses += 1
-        message = f"checkpoint {self.at.update} can't be written to {self.material.run.directory} ({error.strerror})"
+        directory = self.material.run.directory
+        message = f"checkpoint {self.at.update} can't be written to {directory} ({error.strerror})"
         if self._misses >= MISSES_ALLOWED:
             raise SaveError(
                 f"{message}, {self._misses} times in a row; free some space and resume"

@@ -16,6 +16,7 @@ class StopFlag:
         self.signal: int | None = None
 
     def __call__(self) -> bool:
+        """Tell whether the end was asked for."""
         return self.signal is not None
 
     def _set(self, number: int, frame: FrameType | None) -> None:

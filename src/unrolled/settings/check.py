@@ -1,0 +1,72 @@
+"""All that is wrong with a set of values, a line each: wanted, came."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from unrolled.settings.fields import GROUP_OF, GROUPS, Settings
+
+
+def validated(values: Mapping[str, Any], origin: Mapping[str, str]) -> tuple[Settings | None, list[str]]:
+    """Return the settings made of these values, and a line for each thing that is wrong with them.
+
+    ``origin`` says where each setting's value came from.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    nested = {group: {n: v for n, v in values.items() if GROUP_OF[n] == group} for group in GROUPS}
+    try:
+        settings = TypeAdapter(Settings).validate_python(nested)
+    except ValidationError as error:
+        return None, [_problem(dict(entry), origin) for entry in error.errors()]
+    return settings, _contradictions(settings, origin)
+
+
+WANTED = {
+    "int_parsing": "a whole number",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_parsing": "a number",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "bool_parsing": "true or false",
+    "bool_type": "true or false",
+    "string_type": "a text",
+    "string_too_short": "a text that is not empty",
+    "tuple_type": "a list",
+    "greater_than": "more than {gt}",
+    "greater_than_equal": "{ge} or more",
+    "less_than": "less than {lt}",
+    "less_than_equal": "at most {le}",
+    "literal_error": "{expected}",
+}
+
+
+def _problem(error: dict[str, Any], origin: Mapping[str, str]) -> str:
+    _, name, *rest = (str(part) for part in error["loc"])
+    where = origin.get(name, name)
+    label = where if where.startswith("--") else f"{where}: {name}"
+    place = f" at place {int(rest[0]) + 1}" if rest and rest[0].isdigit() else ""
+    template = WANTED.get(error["type"])
+    wanted = template.format(**error.get("ctx", {})) if template else error["msg"]
+    return f"{label}{place}: wanted {wanted}, came {_short(error['input'])}"
+
+
+def _short(value: Any) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= 60 else shown[:57] + "..."
+
+
+def _contradictions(settings: Settings, origin: Mapping[str, str]) -> list[str]:
+    problems = []
+    if sum(settings.data.split) > 1 + 1e-9 or not 1 <= len(settings.data.split) <= 3:
+        came = list(settings.data.split)
+        problems.append(f"{origin['split']}: wanted one to three shares that sum to at most 1, came {came}")
+    training = settings.training
+    if training.clip_norm and training.clip_value:
+        where = f"{origin['clip_norm']} and {origin['clip_value']}"
+        problems.append(f"{where}: gradients are clipped by norm or by element; set one of the two to 0")
+    if not training.epochs and not training.max_updates:
+        problems.append("epochs and max_updates are both 0: training would never end; set one of them")
+    return problems
