@@ -82,7 +82,7 @@ def _choose(request: Request, wanted: str) -> tuple[Engine, dict[str, str]]:
     for name, engine in ENGINES.items():
         if wanted not in ("auto", name):
             continue
-        reason = engine.why_not(request)
+        reason = engine.why_not(request) or (engine.why_slow(request) if wanted == "auto" else None)
         if reason is None:
             return engine, reasons
         reasons[name] = reason

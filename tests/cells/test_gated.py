@@ -109,6 +109,23 @@ def test_a_step_is_its_preactivations_and_its_next_state() -> None:
     assert y is state
 
 
+def test_weights_may_be_put_in_from_outside() -> None:
+    cell, x, h = unrolled.GRU(3, 4), torch.randn(2, 3), torch.randn(2, 4)
+    tensors = {name: 2 * p.detach() for name, p in cell.named_parameters()}
+
+    class Outside(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.cell = cell
+
+        def forward(self) -> Tensor:
+            return self.cell.step(x, h)[0]
+
+    y = torch.func.functional_call(Outside(), {f"cell.{name}": t for name, t in tensors.items()}, ())
+    cell.load_state_dict(tensors)
+    assert torch.equal(y, cell.step(x, h)[0])
+
+
 def test_two_split_gates_keep_their_biases_apart() -> None:
     cell, x, h = TwoSplit(3, 4), torch.randn(2, 3), torch.randn(2, 4)
     _, a_h, _, b_h = cell.preactivations(x, h)

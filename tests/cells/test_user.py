@@ -122,5 +122,5 @@ def test_the_form_of_the_reference_is_told(reference: str) -> None:
 def test_a_missing_file_and_a_directory_get_one_line(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="there is no file"):
         load_cell(f"{tmp_path / 'none.py'}:Leaky")
-    with pytest.raises(UsageError, match="Is a directory"):
+    with pytest.raises(UsageError, match="is no regular file"):
         load_cell(f"{tmp_path}:Leaky")

@@ -92,8 +92,8 @@ def requests(draw: st.DrawFn) -> tuple[Any, Tensor, Any, dict[str, Any]]:
 @given(requests())
 def test_equals_naive_in_values_and_gradients(drawn: tuple[Any, Tensor, Any, dict[str, Any]]) -> None:
     cell, x, state, request = drawn
-    if choose_engine(cell, x, state, **request)[0].name == "torch":
-        assert_twins(cell, x, state, **request)
+    assert choose_engine(cell, x, state, engine="torch", **request)[0].name == "torch"
+    assert_twins(cell, x, state, **request)
 
 
 @pytest.mark.parametrize("name", CELLS)
@@ -118,6 +118,12 @@ def test_takes_eight_cuts_and_leaves_nine_to_naive() -> None:
     engine, reasons = choose_engine(cell, x, fresh=fresh)
     assert engine.name == "naive"
     assert "9 times" in reasons["torch"]
+
+
+def test_leaves_single_steps_to_naive_unless_asked_by_name() -> None:
+    cell, x = unrolled.LSTM(3, 4), torch.randn(1, 2, 3)
+    assert choose_engine(cell, x)[0].name == "naive"
+    assert choose_engine(cell, x, engine="torch")[0].name == "torch"
 
 
 class Doubled(unrolled.RNN):

@@ -75,29 +75,29 @@ class GatedCell(Cell):
             nn.init.uniform_(parameter, -bound, bound)
 
     @property
-    def x_to_gates(self) -> nn.Parameter:
+    def x_to_gates(self) -> Tensor:
         """W [D, G·H], whatever the gates are called."""
-        return self.get_parameter(self._x_to_gates)
+        return self._weight(self._x_to_gates)
 
     @property
-    def h_to_gates(self) -> nn.Parameter:
+    def h_to_gates(self) -> Tensor:
         """U [H, G·H], whatever the gates are called."""
-        return self.get_parameter(self._h_to_gates)
+        return self._weight(self._h_to_gates)
 
     @property
-    def bias(self) -> nn.Parameter:
+    def bias(self) -> Tensor:
         """The bias [G·H] on x's side, the only one of a gate that is not split."""
-        return self.get_parameter(self._bias)
+        return self._weight(self._bias)
 
     @property
-    def h_bias(self) -> nn.Parameter | None:
+    def h_bias(self) -> Tensor | None:
         """The bias on h's side, [H] for each split gate in the order of ``gates``; None without any."""
-        return self.get_parameter(self._h_bias) if self._h_bias else None
+        return self._weight(self._h_bias) if self._h_bias else None
 
     @property
     def vector_parameters(self) -> tuple[Tensor, ...]:
         """The parameters named in ``vectors``, each [H]."""
-        return tuple(self.get_parameter(name) for name in self.vectors)
+        return tuple(self._weight(name) for name in self.vectors)
 
     def step(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
         """Take ``x`` [B, D], or ids [B] that stand for one-hot rows; return y [B, H] and the next state."""
@@ -127,6 +127,11 @@ class GatedCell(Cell):
         torch keeps two biases; they are added where this cell has one, so the numbers agree to rounding.
         """
         torch_layout.load(self, module, layer, reverse)
+
+    def _weight(self, name: str) -> Tensor:
+        """Return a weight by attribute: ``torch.func`` and parametrizations may put a tensor there."""
+        weight: Tensor = getattr(self, name)
+        return weight
 
     def _from_x(self, x: Tensor) -> Tensor:
         """Return x @ W + b [B, G·H]."""

@@ -51,10 +51,12 @@ def load_cell(reference: str) -> UserCell:
 
 
 def _read(path: Path, place: str) -> bytes:
+    if not path.exists():
+        raise UsageError(f"there is no file {place!r}; give the path of a Python file with a cell")
+    if not path.is_file():
+        raise UsageError(f"{place!r} is no regular file; give the path of a Python file with a cell")
     try:
         return path.read_bytes()
-    except FileNotFoundError:
-        raise UsageError(f"there is no file {place!r}; give the path of a Python file with a cell") from None
     except OSError as error:
         raise UsageError(
             f"cannot read {place!r}: {error.strerror}; give a Python file with a cell"

@@ -48,6 +48,9 @@ class Engine(Protocol):
     def why_not(self, request: Request) -> str | None:
         """Return None if the engine can serve ``request``, else the reason in words."""
 
+    def why_slow(self, request: Request) -> str | None:
+        """Return None, or the reason why ``auto`` should leave ``request`` to a slower engine."""
+
     def run(self, request: Request) -> tuple[Tensor, Any]:
         """Return y [T, B, H], zero in padded steps, and each lane's state after its last step. T ≥ 1."""
 

@@ -31,6 +31,10 @@ class NaiveEngine:
         """Serve everything."""
         return None
 
+    def why_slow(self, request: Request) -> str | None:
+        """Serve at the end of the list."""
+        return None
+
     def run(self, request: Request) -> tuple[Tensor, Any]:
         """Return y [T, B, H] and the last state."""
         cell, x, state, T = request.cell, request.x, request.state, request.x.shape[0]

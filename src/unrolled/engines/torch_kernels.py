@@ -48,6 +48,11 @@ class TorchEngine:
             return f"fresh and lengths cut the window {cuts} times, more than {_MOST_CUTS}"
         return None
 
+    def why_slow(self, request: Request) -> str | None:
+        """Leave single steps on a CPU to the cell: oneDNN prepares its weights anew at every call."""
+        alone = request.x.shape[0] == 1 and request.x.device.type == "cpu"
+        return "a single step on a CPU costs less as a step" if alone else None
+
     def run(self, request: Request) -> tuple[Tensor, Any]:
         """Return y [T, B, H] and the last state."""
         marks, at_end = _marks_ahead(request)
