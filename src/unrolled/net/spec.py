@@ -101,6 +101,8 @@ class Chain:
     """Share of outputs that are zeroed after each recurrent layer while training."""
     embedding: int = 0
     """Width of a learned embedding of the ids; 0 reads them one-hot."""
+    embedding_dropout: float = 0.0
+    """Share of the embedding's numbers that is zeroed while training."""
 
 
 def chain(sizes: Chain) -> Spec:
@@ -115,6 +117,8 @@ def chain(sizes: Chain) -> Spec:
         add("input", "floats", size=sizes.inputs)
     elif sizes.embedding:
         add("embedding", "embedding", size=sizes.outputs, width=sizes.embedding)
+        if sizes.embedding_dropout:
+            add("dropout0", "dropout", ratio=sizes.embedding_dropout)
     else:
         add("onehot", "one-hot", size=sizes.outputs)
     label = sizes.cell.rpartition(":")[2].lower().replace("-", "_")

@@ -63,6 +63,9 @@ def _contradictions(settings: Settings, origin: Mapping[str, str]) -> list[str]:
     if sum(settings.data.split) > 1 + 1e-9 or not 1 <= len(settings.data.split) <= 3:
         came = list(settings.data.split)
         problems.append(f"{origin['split']}: wanted one to three shares that sum to at most 1, came {came}")
+    if settings.net.embedding_dropout and not settings.net.embedding:
+        where = origin["embedding_dropout"]
+        problems.append(f"{where}: there is no embedding to drop from; set embedding to its width")
     training = settings.training
     if training.clip_norm and training.clip_value:
         where = f"{origin['clip_norm']} and {origin['clip_value']}"

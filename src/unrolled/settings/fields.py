@@ -53,6 +53,8 @@ class NetSettings:
     """Share of a recurrent layer's outputs that is zeroed while training."""
     embedding: CountOrNever = 0
     """Width of a learned embedding of the ids; 0 reads them one-hot."""
+    embedding_dropout: Share = 0.0
+    """Share of the embedding's numbers that is zeroed while training."""
     init: Literal["default", "uniform", "xavier", "orthogonal"] = "default"
     """How weights begin: by each layer's own rule, uniform, Glorot, or orthogonal from state to gates."""
     init_scale: Positive = 0.08

@@ -15,7 +15,7 @@ from torch import nn
 from unrolled.cells import Cell
 from unrolled.data import Corpus, Vocab, Window, Windows, catalog
 from unrolled.errors import DamagedError, UsageError
-from unrolled.net import Chain, Net, chain, initialise
+from unrolled.net import Chain, Net, Spec, chain, initialise
 from unrolled.runs import Run, Source, next_run_directory
 from unrolled.runs.model import build_net
 from unrolled.settings import Settings, TrainingSettings, resolve
@@ -72,10 +72,7 @@ def train_with(
     paths, vocab = catalog.resolve(texts)
     corpus = _open(paths, settings, vocab, listener)
     cells = own.cells if own else {}
-    sizes = settings.net
-    spec = chain(
-        Chain(len(corpus.vocab), 0, sizes.cell, sizes.layers, sizes.hidden, sizes.dropout, sizes.embedding)
-    )
+    spec = chain_of(settings, len(corpus.vocab))
     listener.estimated(*estimate_memory(spec, settings, cells))
     parts = _parts(corpus, settings, listener)
     place = directory or next_run_directory(Path(str(texts[0])).stem)
@@ -88,7 +85,7 @@ def train_with(
     with process_settings(settings.training), stop_flag() as stop:
         torch.manual_seed(settings.training.seed)
         net = Net(spec, corpus.vocab, cells)
-        initialise(net, sizes.init, sizes.init_scale, sizes.forget_bias)
+        initialise(net, settings.net.init, settings.net.init_scale, settings.net.forget_bias)
         net.boundary = settings.data.boundary
         run = Run.create(place, settings, source, own.source if own else None)
         run.cells = cells
@@ -130,6 +127,22 @@ def resume(
         device = pick_device(settings.training.device)
         _run(run, net.to(device), parts, settings, position, checkpoint, listener, stop)
     return run
+
+
+def chain_of(settings: Settings, num_symbols: int) -> Spec:
+    """Return the spec of the chain that the settings describe, over so many symbols."""
+    net = settings.net
+    return chain(
+        Chain(
+            outputs=num_symbols,
+            cell=net.cell,
+            layers=net.layers,
+            hidden=net.hidden,
+            dropout=net.dropout,
+            embedding=net.embedding,
+            embedding_dropout=net.embedding_dropout,
+        )
+    )
 
 
 Parts = tuple[Corpus, Windows, Windows | None]
