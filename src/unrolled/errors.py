@@ -8,6 +8,7 @@
     │   ├── TextError            a text that cannot be read, or is too small to learn from
     │   │   └── UnseenError      a symbol that the vocabulary lacks
     │   └── CellError            a cell that breaks the contract of a cell
+    │       └── OwnCellError     a cell of the user's that was not handed over
     ├── LoadError                exit 3  nothing loadable at this place
     │   ├── DamagedError         files whose bytes are not the bytes that were written
     │   └── NewerFormatError     written by a later version of Unrolled
@@ -60,6 +61,10 @@ class UnseenError(TextError):
 
 class CellError(UsageError):
     """A cell that breaks the contract of a cell."""
+
+
+class OwnCellError(CellError):
+    """A cell of the user's that was not handed over; code is never imported unasked."""
 
 
 class LoadError(UnrolledError):

@@ -29,10 +29,10 @@ class GatedCell(Cell):
                 c = sigmoid(f) * state.c + sigmoid(i) * tanh(g)
                 return LSTMState(sigmoid(o) * tanh(c), c)
 
-    ``next_state`` gets, by position and under exactly these names: one [B, H] a gate in the order of
-    ``gates``, which is x @ W + h @ U + b; for a gate in ``split`` its two halves instead, ``n_x`` = x @ W + b
-    and ``n_h`` = h @ U + b_h, in the gate's place; then each of ``vectors``, a parameter [H]; at last
-    ``state``. It returns the next state, whose first field (itself, where ``State`` is None) is the
+    ``next_state`` gets, by position and under these names (the last may have any): one [B, H] a gate in the
+    order of ``gates``, which is x @ W + h @ U + b; for a gate in ``split`` its two halves instead, ``n_x`` =
+    x @ W + b and ``n_h`` = h @ U + b_h, in the gate's place; then each of ``vectors``, a parameter [H]; at
+    last ``state``. It returns the next state, whose first field (itself, where ``State`` is None) is the
     output y and what U multiplies in the next step. It may use elementwise torch operations only.
 
     Parameters, the gates packed side by side in the order of ``gates``, G of them: ``x_to_ifgo`` [D, G·H],
@@ -189,7 +189,7 @@ def check_class(cls: type[GatedCell]) -> None:
     if not isinstance(inspect.getattr_static(cls, "next_state"), staticmethod):
         raise CellError(f"{name}.next_state must be a static method; write {wanted}")
     came = list(inspect.signature(cls.next_state).parameters)
-    if came != arguments:
+    if came[:-1] != arguments[:-1] or len(came) != len(arguments):
         raise CellError(f"{name} must have {wanted}, came next_state({', '.join(came)})")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -107,13 +108,25 @@ def _conclude(run: Run, terminal: Terminal, voice: Voice) -> None:
     scored = f", best validation {best:.4f} nats" if best is not None else ""
     print(f"{found['updates']:,} updates in {found['seconds']:.0f} s{scored}. The run is {run.directory}")
     cell = f" --cell {run.source.cell}" if run.source.cell else ""
-    held_back = "TEXT" if len(run.source.text) != 1 else run.source.text[0]
+    training = run.settings.training
+    further = (
+        f"--max-updates {2 * found['updates']}" if training.max_updates else f"--epochs {2 * training.epochs}"
+    )
     print(
         "Next:\n"
         f'  unrolled sample {run.directory}{cell} --prime "The " --temperature 0.7\n'
-        f"  unrolled eval {run.directory}{cell} {held_back}\n"
-        f"  unrolled resume {run.directory}{cell} --epochs {2 * max(1, run.settings.training.epochs)}"
+        f"  unrolled eval {run.directory}{cell} {_text_of(run)}\n"
+        f"  unrolled resume {run.directory}{cell} {further}"
     )
+
+
+def _text_of(run: Run) -> str:
+    """Return the run's text as somebody would type it; the catalog's texts by their names."""
+    from unrolled.data import cache_folder, catalog
+
+    path = Path(run.source.text[0])
+    in_catalog = path.is_relative_to(cache_folder()) and path.stem in catalog.names()
+    return path.stem if in_catalog else shlex.quote(str(path))
 
 
 def _summary(run: Run) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from unrolled.cells import BUILT_IN, Cell, GatedCell
-from unrolled.errors import CellError, UsageError, nearest
+from unrolled.errors import CellError, OwnCellError, UsageError, nearest
 from unrolled.net.layers import Embedding, Linear, OneHot
 from unrolled.net.spec import INPUTS, Layer, Spec
 from unrolled.unrolling import choose_engine, unroll
@@ -175,7 +175,7 @@ def _cell_class(layer: Layer, cells: Mapping[str, type[Cell]]) -> type:
         if key in cells:
             return cells[key]
     if ":" in name:
-        raise CellError(f"this net uses the cell {name}, which is your code; name it too: --cell {name}")
+        raise OwnCellError(f"this net uses the cell {name}, which is your code; name it too: --cell {name}")
     raise CellError(
         f"there is no cell '{name}'; known are {', '.join(sorted(BUILT_IN))}" + nearest(name, BUILT_IN)
     )

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from unrolled.cells import Cell
 from unrolled.data import Vocab
-from unrolled.errors import DamagedError, LoadError, UsageError
+from unrolled.errors import DamagedError, LoadError, OwnCellError, UnrolledError
 from unrolled.net import Net, Spec
 from unrolled.runs.checkpoint import is_checkpoint, read_model
 
@@ -81,16 +81,32 @@ def build_net(
     try:
         spec = Spec.from_dict(config)
         with torch.device("meta"):
-            _check_weights(folder, Net(spec, vocab, cells), weights, dtype)
+            empty = Net(spec, vocab, cells)
+        _check_weights(folder, empty, weights, dtype)
         with torch.random.fork_rng():
             net = Net(spec, vocab, cells).to(dtype)
-    except UsageError:
+    except (OwnCellError, LoadError):
         raise
-    except (ArithmeticError, AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
-        raise LoadError(f"{folder}/config.json describes no net that can be built: {error}") from error
+    except BUILD_ERRORS as error:
+        raise LoadError(f"{folder}/config.json describes no net that can be built: {_line(error)}") from error
     net.boundary = boundary
     net.load_state_dict(dict(weights))
     return net.eval()
+
+
+BUILD_ERRORS = (
+    UnrolledError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
 
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
