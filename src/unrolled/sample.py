@@ -100,8 +100,8 @@ class Stream:
 
     It replaces this loop, where ``u`` comes from a generator of the stream's own::
 
-        logits, state = net(torch.tensor([[id]]), state)
-        id = draw(logits[0, 0], u, choice)
+        logits, state = net.step(torch.tensor([id]), state)
+        id = draw(logits[0], u, choice)
 
     A stream that was primed with nothing starts from what the net expects before it has seen an id.
     Where the net was trained on documents, the state starts anew after each boundary, as in training.
@@ -147,13 +147,19 @@ class Stream:
         return self._logits
 
     def _feed(self, id_: int) -> None:
-        boundary = self._boundary
-        fresh = boundary and self._tail == boundary
-        with torch.inference_mode():
-            x = torch.full((1, 1), id_, device=self._device)
-            mark = torch.ones(1, dtype=torch.bool, device=self._device) if fresh else None
-            logits, self._state = self.net(x, self._state, fresh=mark)
-            self._logits = logits[0, 0].double().cpu().numpy()
+        boundary, net = self._boundary, self.net
+        if boundary and self._tail == boundary:
+            self._state = net.initial_state(1)
+        training = net.training
+        if training:
+            net.eval()
+        try:
+            with torch.inference_mode():
+                logits, self._state = net.step(torch.tensor([id_], device=self._device), self._state)
+                self._logits = logits[0].double().cpu().numpy()
+        finally:
+            if training:
+                net.train()
         if boundary:
             self._tail = (*self._tail, id_)[-len(boundary) :]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Mapping
 from dataclasses import replace
@@ -67,10 +68,15 @@ class TorchEngine:
 
 def kernel_of(cell: object) -> Any:
     """Return torch's kernel for ``cell``, None where it is no built-in or has mathematics of its own."""
+    return _kernel_of_class(type(cell))
+
+
+@functools.cache
+def _kernel_of_class(cls: type) -> Any:
     for built_in, kernel in _KERNELS.items():
-        if isinstance(cell, built_in):
+        if issubclass(cls, built_in):
             ours = [inspect.getattr_static(built_in, name) for name in _MATHEMATICS]
-            theirs = [inspect.getattr_static(type(cell), name) for name in _MATHEMATICS]
+            theirs = [inspect.getattr_static(cls, name) for name in _MATHEMATICS]
             return kernel if all(a is b for a, b in zip(ours, theirs, strict=True)) else None
     return None
 

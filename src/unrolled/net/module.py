@@ -145,6 +145,20 @@ class Net(nn.Module):
                 x = x * masks[layer.name]
         return x, next_state
 
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """Read one id a lane, x [B] (or floats [B, D]); return logits [B, V] and the next state.
+
+        It is ``forward`` for one step without dropout, with nothing checked: what a stream runs, and with
+        engine ``naive`` the same to the bit.
+        """
+        next_state: State = {}
+        for name, module in self.layers.items():
+            if isinstance(module, Cell):
+                x, next_state[name] = module.step(x, state[name])
+            else:
+                x = module(x)
+        return x, next_state
+
     def _draw_masks(self, x: Tensor) -> Masks:
         """Draw each dropout layer's mask for the whole window, so that no engine can change it."""
         if not self.training or not self.dropouts:
