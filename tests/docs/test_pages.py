@@ -6,7 +6,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "CHANGELOG.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 LANGUAGES = {"python", "sh", "console", "toml", "text"}
 
 
@@ -40,12 +45,9 @@ def test_the_tree_in_the_readme_shows_every_room() -> None:
     tree = text[text.index("src/unrolled/\n") :].partition("```")[0]
     shown = set(re.findall(r"^  ([\w.]+)/? ", tree, re.MULTILINE))
     package = ROOT / "src" / "unrolled"
-    rooms = {
-        path.name
-        for path in package.iterdir()
-        if (path.is_dir() and path.name != "__pycache__") or (path.suffix == ".py" and path.name != "__init__.py")
-    }
-    assert shown == rooms
+    folders = {path.name for path in package.iterdir() if path.is_dir()} - {"__pycache__"}
+    modules = {path.name for path in package.glob("*.py")} - {"__init__.py"}
+    assert shown == folders | modules
 
 
 def test_every_page_of_the_docs_is_linked_from_the_readme() -> None:
