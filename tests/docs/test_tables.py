@@ -1,4 +1,4 @@
-"""The tables in the docs say what the code says; run this file to write the settings into docs/training.md."""
+"""The tables in the docs say what the code says; as a script, write the settings into docs/training.md."""
 
 import inspect
 import re
