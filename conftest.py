@@ -3,7 +3,8 @@
 ``python`` blocks of one page share one namespace. ``sh`` blocks hold commands, ``console`` blocks
 commands after ``$`` and what they print, where ``...`` stands for anything. ``toml`` blocks are files of
 settings, which must be valid. ``text`` blocks are for eyes only. Each page has a folder of its own with a
-``book.txt`` and the examples in it; trainings end after 20 updates unless the snippet says more.
+``book.txt`` and the examples in it; trainings have 32 units and end after 20 updates, unless a snippet says
+otherwise.
 """
 
 from __future__ import annotations
@@ -57,6 +58,7 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
         patch.setenv("UNROLLED_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
         patch.setenv("UNROLLED_MAX_UPDATES", "20")
+        patch.setenv("UNROLLED_HIDDEN", "32")
         patch.setenv("UNROLLED_THREADS", "1")
         patch.setenv("OMP_NUM_THREADS", "1")
         torch.set_num_threads(1)
