@@ -25,13 +25,20 @@ _HOME = {
     "Vocab": "unrolled.data",
     "Window": "unrolled.data",
     "Windows": "unrolled.data",
+    "Chain": "unrolled.net",
     "Net": "unrolled.net",
+    "chain": "unrolled.net",
+    "TrainingSettings": "unrolled.settings",
+    "Choice": "unrolled.sample",
     "Stream": "unrolled.sample",
+    "text_pieces": "unrolled.sample",
     "Run": "unrolled.runs",
     "load": "unrolled.runs",
     "train": "unrolled.training",
     "resume": "unrolled.training",
     "fit": "unrolled.training",
+    "evaluate": "unrolled.training",
+    "Listener": "unrolled.training",
 }
 
 __all__ = ["__version__", *_HOME]

@@ -107,16 +107,15 @@ def _conclude(run: Run, terminal: Terminal, voice: Voice) -> None:
     best = found["best_validation_nats"]
     scored = f", best validation {best:.4f} nats" if best is not None else ""
     print(f"{found['updates']:,} updates in {found['seconds']:.0f} s{scored}. The run is {run.directory}")
-    cell = f" --cell {run.source.cell}" if run.source.cell else ""
     training = run.settings.training
     further = (
         f"--max-updates {2 * found['updates']}" if training.max_updates else f"--epochs {2 * training.epochs}"
     )
     print(
         "Next:\n"
-        f'  unrolled sample {run.directory}{cell} --prime "The " --temperature 0.7\n'
-        f"  unrolled eval {run.directory}{cell} {_text_of(run)}\n"
-        f"  unrolled resume {run.directory}{cell} {further}"
+        f'  unrolled sample {run.directory}{run.flags} --prime "The " --temperature 0.7\n'
+        f"  unrolled eval {run.directory}{run.flags} {_text_of(run)}\n"
+        f"  unrolled resume {run.directory}{run.flags} {further}"
     )
 
 

@@ -68,11 +68,12 @@ class TorchEngine:
 
 def kernel_of(cell: object) -> Any:
     """Return torch's kernel for ``cell``, None where it is no built-in or has mathematics of its own."""
-    return _kernel_of_class(type(cell))
+    cls: Any = type(cell)
+    return _kernel_of_class(cls)
 
 
 @functools.cache
-def _kernel_of_class(cls: type) -> Any:
+def _kernel_of_class(cls: Any) -> Any:
     for built_in, kernel in _KERNELS.items():
         if issubclass(cls, built_in):
             ours = [inspect.getattr_static(built_in, name) for name in _MATHEMATICS]

@@ -116,7 +116,15 @@ class Net(nn.Module):
         """
         if x.dim() < 2:
             raise UsageError(f"a net reads [T, B] or [T, B, D], this has the shape {tuple(x.shape)}")
-        state = self.initial_state(x.shape[1]) if state is None else state
+        if not x.is_floating_point():
+            x = self._checked_ids(x)
+        if state is None:
+            state = self.initial_state(x.shape[1])
+        elif not isinstance(state, dict) or state.keys() != self.cells.keys():
+            raise UsageError(
+                f"this net's state is a dict with {', '.join(self.cells)}, as from initial_state(lanes); "
+                f"came {', '.join(map(str, state)) if isinstance(state, dict) else type(state).__name__}"
+            )
         masks = self._draw_masks(x)
         if self.engine != "naive" or len(x) < 2:
             return self._run(x, state, fresh, lengths, masks)
@@ -128,6 +136,16 @@ class Net(nn.Module):
             y, state = self._run(x[t : t + 1], state, step_fresh, live, step_masks)
             outputs.append(y)
         return torch.cat(outputs), state
+
+    def _checked_ids(self, ids: Tensor) -> Tensor:
+        """Return ids as int64; UsageError for one that the net does not know (looked for on a CPU only)."""
+        size = self.spec.input_size
+        if ids.device.type == "cpu" and ids.numel() and not -1 <= int(ids.min()) <= int(ids.max()) < size:
+            raise UsageError(
+                f"this net reads ids from 0 to {size - 1}, or -1 for none; "
+                f"came {int(ids.min())} to {int(ids.max())}"
+            )
+        return ids.long()
 
     def _run(
         self, x: Tensor, state: State, fresh: Tensor | None, lengths: Tensor | None, masks: Masks
@@ -189,7 +207,10 @@ def _cell_class(layer: Layer, cells: Mapping[str, type[Cell]]) -> type:
         if key in cells:
             return cells[key]
     if ":" in name:
-        raise OwnCellError(f"this net uses the cell {name}, which is your code; name it too: --cell {name}")
+        raise OwnCellError(
+            f"this net uses the cell {name}, which is your code; name it too: --cell {name} "
+            f"(in Python: cells={{'{name.rpartition(':')[2]}': the class}})"
+        )
     raise CellError(
         f"there is no cell '{name}'; known are {', '.join(sorted(BUILT_IN))}" + nearest(name, BUILT_IN)
     )

@@ -3,6 +3,15 @@
 from unrolled.runs.checkpoint import Checkpoint
 from unrolled.runs.journal import Journal
 from unrolled.runs.model import model_config
-from unrolled.runs.run import Run, Source, load, next_run_directory
+from unrolled.runs.run import Run, Source, check_unused, load, next_run_directory
 
-__all__ = ["Checkpoint", "Journal", "Run", "Source", "load", "model_config", "next_run_directory"]
+__all__ = [
+    "Checkpoint",
+    "Journal",
+    "Run",
+    "Source",
+    "check_unused",
+    "load",
+    "model_config",
+    "next_run_directory",
+]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
@@ -63,11 +64,7 @@ class Run:
         cls, directory: Path, settings: Settings, source: Source, cell_source: str | None = None
     ) -> Run:
         """Make a run directory; UsageError if there is something in it already."""
-        if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-            raise UsageError(
-                f"{directory} is not empty; name another directory with --run, "
-                f"or continue it: unrolled resume {directory}"
-            )
+        check_unused(directory)
         try:
             (directory / "checkpoints").mkdir(parents=True, exist_ok=True)
             if cell_source is not None:
@@ -76,6 +73,11 @@ class Run:
         except OSError as error:
             raise UsageError(f"the run directory {directory} can't be made: {error.strerror}") from error
         return cls(directory)
+
+    @property
+    def flags(self) -> str:
+        """What a command line must say after this run's directory: ``--cell`` if it has one of its own."""
+        return f" --cell {shlex.quote(self.source.cell)}" if self.source.cell else ""
 
     def change(self, settings: Settings, source: Source) -> None:
         """Replace the settings that the run goes on with."""
@@ -168,14 +170,18 @@ class Run:
         top_p: float = 1.0,
         min_p: float = 0.0,
         seed: int | None = None,
+        stop: str | None = None,
         cells: Mapping[str, type[Cell]] | None = None,
     ) -> str:
-        """Return ``length`` characters (bytes of a byte model) in the manner of the text, after ``prime``."""
+        """Return ``length`` characters (bytes of a byte model) in the manner of the text, after ``prime``.
+
+        ``stop`` ends it before its first occurrence; the rest is explained at ``Choice`` and ``Stream``.
+        """
         net = self.load(cells)
         stream = Stream(net, Choice(temperature, top_k, top_p, min_p), seed=seed)
         assert net.vocab is not None
         stream.prime(net.vocab.encode(default_prime(net) if prime is None else prime))
-        return "".join(text_pieces(stream, length))
+        return "".join(text_pieces(stream, length, stop))
 
 
 def load(path: str | os.PathLike[str], *, cells: Mapping[str, type[Cell]] | None = None) -> Net:
@@ -194,6 +200,15 @@ def _warn(message: str) -> None:
     warnings.warn(message, stacklevel=4)
 
 
+def check_unused(directory: Path) -> None:
+    """Raise UsageError if there is something in a directory that is to become a run."""
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise UsageError(
+            f"{directory} is not empty; name another directory with --run, "
+            f"or continue it: unrolled resume {directory}"
+        )
+
+
 def next_run_directory(stem: str, under: Path = Path("runs")) -> Path:
     """Return ``runs/<stem>-NNN`` with the first number that is free."""
     safe = re.sub(r"[^\w.-]+", "-", stem).strip(".-") or "run"
@@ -206,7 +221,8 @@ def _write_config(path: Path, settings: Settings, source: Source) -> None:
     text: dict[str, Any] = {"paths": list(source.text), "sha256": source.text_sha256}
     tables: dict[str, Any] = {"text": text, **to_tables(settings)}
     if source.cell is not None:
-        tables["own_cell"] = {"name": source.cell, "sha256": source.cell_sha256}
+        own = {"name": source.cell, "sha256": source.cell_sha256}
+        tables["own_cell"] = {key: value for key, value in own.items() if value is not None}
     replace_file(path, tomli_w.dumps(tables).encode())
 
 

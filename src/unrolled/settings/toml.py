@@ -24,8 +24,14 @@ def recipe_layers(recipe: str, above: tuple[str, ...] = ()) -> list[Layer]:
         raise SettingsError(f"{label} starts from itself: {' -> '.join([*above, label])}")
     base = data.pop("recipe", None)
     data.pop("about", None)
-    layers = recipe_layers(str(base), (*above, label)) if base is not None else []
+    layers = recipe_layers(_beside(recipe, str(base)), (*above, label)) if base is not None else []
     return [*layers, _flattened(label, data)]
+
+
+def _beside(recipe: str, base: str) -> str:
+    """Return the recipe that a recipe starts from; a file is looked for beside the file that names it."""
+    from_file = recipe.endswith(".toml") and base.endswith(".toml")
+    return str(Path(recipe).parent / base) if from_file else base
 
 
 def _flattened(label: str, data: Mapping[str, Any]) -> Layer:

@@ -16,7 +16,7 @@ from unrolled.cells import Cell
 from unrolled.data import Corpus, Vocab, Window, Windows, catalog
 from unrolled.errors import DamagedError, UsageError
 from unrolled.net import Chain, Net, Spec, chain, initialise
-from unrolled.runs import Run, Source, next_run_directory
+from unrolled.runs import Run, Source, check_unused, next_run_directory
 from unrolled.runs.model import build_net
 from unrolled.settings import Settings, TrainingSettings, resolve
 from unrolled.training.environment import differences, environment, pick_device, process_settings
@@ -67,6 +67,8 @@ def train_with(
     listener: Listener,
 ) -> Run:
     """Train with settings that are already resolved; otherwise as ``train``."""
+    place = directory or next_run_directory(Path(str(texts[0])).stem)
+    check_unused(place)
     own = own_cell(cell if cell is not None else settings.net.cell)
     device = pick_device(settings.training.device)
     paths, vocab = catalog.resolve(texts)
@@ -75,7 +77,6 @@ def train_with(
     spec = chain_of(settings, len(corpus.vocab))
     listener.estimated(*estimate_memory(spec, settings, cells))
     parts = _parts(corpus, settings, listener)
-    place = directory or next_run_directory(Path(str(texts[0])).stem)
     source = Source(
         tuple(str(Path(p).resolve()) for p in paths),
         corpus.sha256,
@@ -119,11 +120,13 @@ def resume(
         net = build_net(run.checkpoints / str(update), checkpoint.model, checkpoint.config, run.cells)
         corpus = _same_text(run, settings, net.vocab, text, listener)
         source = replace(run.source, text=tuple(str(Path(p).resolve()) for p in corpus.paths))
+        parts = _parts(corpus, settings, listener)
+        if settings != run.settings:
+            _check_end(run, settings, len(parts[1]), update)
         if settings != run.settings or source != run.source:
             run.change(settings, source)
         run.tidy(update)
         position = _restored(run, checkpoint.state)
-        parts = _parts(corpus, settings, listener)
         device = pick_device(settings.training.device)
         _run(run, net.to(device), parts, settings, position, checkpoint, listener, stop)
     return run
@@ -234,6 +237,16 @@ def _moved_end(settings: Settings, epochs: int | None, max_updates: int | None) 
     return replace(
         settings, training=replace(settings.training, epochs=epochs or 0, max_updates=max_updates or 0)
     )
+
+
+def _check_end(run: Run, settings: Settings, per_epoch: int, update: int) -> None:
+    """Raise UsageError if a moved end has been passed already."""
+    end = number_of_updates(settings.training, per_epoch)
+    if end < update:
+        raise UsageError(
+            f"{run.directory} stands at update {update:,}, epoch {update / per_epoch:.2f}; "
+            f"the end asked for is update {end:,}. Ask for a later one"
+        )
 
 
 def _same_text(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unrolled.net import Net
@@ -39,7 +40,7 @@ def model_card(run: Run, net: Net, position: Position) -> str:
     nats = position.validation_nats
     return CARD.format(
         name=run.directory.name,
-        directory=run.directory,
+        directory=f"{run.directory.name}{run.flags}",
         version=__version__,
         update=position.update,
         epoch=position.epoch,
@@ -47,7 +48,7 @@ def model_card(run: Run, net: Net, position: Position) -> str:
         parameters=net.num_parameters,
         symbols=len(net.vocab) if net.vocab else net.spec.input_size,
         units=net.vocab.units if net.vocab else "number",
-        text=", ".join(run.source.text),
+        text=", ".join(Path(path).name for path in run.source.text),
         sha=run.source.text_sha256[:12],
         validation=f"{nats:.4f} nats a target" if nats is not None else "none",
     )

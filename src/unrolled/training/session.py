@@ -148,7 +148,7 @@ class Session:
         """Return what happens after this update, in order."""
         update, settings, last = self.at.update, self.settings, self.at.update >= self.material.updates
         due = []
-        if settings.report_every and update % settings.report_every == 0:
+        if settings.report_every and (last or update % settings.report_every == 0):
             due.append("report")
         every = settings.validate_every
         if self.material.validation and (last or (update % every == 0 if every else self.at.window == 0)):
@@ -177,10 +177,9 @@ class Session:
     def _interrupt(self, due: tuple[str, ...]) -> None:
         self._save(due)
         number = getattr(self.stop, "signal", None) or 2
-        directory = self.material.run.directory
-        raise Interrupted(
-            f"stopped at update {self.at.update}; go on with: unrolled resume {directory}", number
-        )
+        run = self.material.run
+        command = f"unrolled resume {run.directory}{run.flags}"
+        raise Interrupted(f"stopped at update {self.at.update}; go on with: {command}", number)
 
     def _report(self) -> None:
         at = self.at
