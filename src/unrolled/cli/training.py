@@ -108,11 +108,15 @@ def _conclude(run: Run, terminal: Terminal, voice: Voice) -> None:
     print(f"{found['updates']:,} updates in {found['seconds']:.0f} s{scored}. The run is {run.directory}")
     cell = f" --cell {run.source.cell}" if run.source.cell else ""
     held_back = "TEXT" if len(run.source.text) != 1 else run.source.text[0]
+    training = run.settings.training
+    longer = (
+        f"--epochs {2 * training.epochs}" if training.epochs else f"--max-updates {2 * training.max_updates}"
+    )
     print(
         "Next:\n"
         f'  unrolled sample {run.directory}{cell} --prime "The " --temperature 0.7\n'
         f"  unrolled eval {run.directory}{cell} {held_back}\n"
-        f"  unrolled resume {run.directory}{cell} --epochs {2 * max(1, run.settings.training.epochs)}"
+        f"  unrolled resume {run.directory}{cell} {longer}"
     )
 
 
