@@ -13,7 +13,7 @@ settings.load_profile("without a clock")
 
 @pytest.fixture(scope="session", autouse=True)
 def surroundings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep every test from the user's cache and settings, and on one thread, which is fastest for small nets."""
+    """Keep every test from the user's cache and settings, and on one thread: fastest for small nets."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
