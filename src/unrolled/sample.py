@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from unrolled.cells import map_state
-from unrolled.errors import UsageError
+from unrolled.errors import UnseenError, UsageError
 from unrolled.net import Net, State
 
 NO_ID = -1
@@ -110,6 +111,8 @@ class Stream:
     def __init__(self, net: Net, choice: Choice | None = None, *, seed: int | None = None) -> None:
         self.net, self.choice = net, choice or Choice()
         self._device = next(net.parameters()).device
+        if seed is not None and not 0 <= seed < 2**64:
+            raise UsageError(f"seed: wanted 0 or more and less than 2^64, came {seed}")
         self._generator = torch.Generator()
         self.seed = self._generator.seed() if seed is None else seed
         self._generator.manual_seed(self.seed)
@@ -140,28 +143,23 @@ class Stream:
 
     @property
     def logits(self) -> Floats:
-        """Logits [V] of the next id."""
+        """Logits [V] of the next id; to look at them changes nothing."""
         if self._logits is None:
-            self._feed(NO_ID)
-        assert self._logits is not None
+            self._logits, _ = self._step(NO_ID, fresh=False)
         return self._logits
 
     def _feed(self, id_: int) -> None:
-        boundary, net = self._boundary, self.net
-        if boundary and self._tail == boundary:
-            self._state = net.initial_state(1)
-        training = net.training
-        if training:
-            net.eval()
-        try:
-            with torch.inference_mode():
-                logits, self._state = net.step(torch.tensor([id_], device=self._device), self._state)
-                self._logits = logits[0].double().cpu().numpy()
-        finally:
-            if training:
-                net.train()
+        boundary = self._boundary
+        fresh = bool(boundary) and self._tail == boundary
+        self._logits, self._state = self._step(id_, fresh)
         if boundary:
-            self._tail = (*self._tail, id_)[-len(boundary) :]
+            self._tail = (*(() if fresh else self._tail), id_)[-len(boundary) :]
+
+    def _step(self, id_: int, fresh: bool) -> tuple[Floats, State]:
+        before = self.net.initial_state(1) if fresh else self._state
+        with torch.inference_mode(), _without_dropout(self.net):
+            logits, state = self.net.step(torch.tensor([id_], device=self._device), before)
+            return logits[0].double().cpu().numpy(), state
 
     def save(self) -> Snapshot:
         """Return where the stream stands."""
@@ -184,12 +182,28 @@ class Stream:
         return other
 
 
+@contextmanager
+def _without_dropout(net: Net) -> Iterator[None]:
+    """Put a net that is being trained in evaluation mode for a while."""
+    training = net.training
+    if training:
+        net.eval()
+    try:
+        yield
+    finally:
+        if training:
+            net.train()
+
+
 def _boundary_ids(net: Net) -> tuple[int, ...]:
-    """Return the ids after which a document of this net starts anew."""
+    """Return the ids after which a document of this net starts anew; none where it can't write them."""
     if net.vocab is None or net.boundary in (None, "file"):
         return ()
-    text = "\n" if net.boundary == "line" else net.boundary
-    return tuple(int(i) for i in net.vocab.encode(text or "", skip_unseen=True))
+    text = "\n" if net.boundary == "line" else net.boundary or ""
+    try:
+        return tuple(int(i) for i in net.vocab.encode(text))
+    except UnseenError:
+        return ()
 
 
 def text_pieces(stream: Stream, length: int | None, stop: str | None = None) -> Iterator[str]:

@@ -48,9 +48,8 @@ def sample(
     prime = default_prime(net) if options.prime is None else options.prime
     ids = net.vocab.encode(prime, skip_unseen=options.skip_unseen)
     if options.skip_unseen and net.vocab.units == "char" and len(ids) < len(prime):
-        _warn(
-            f"{len(prime) - len(ids)} of the prime's {len(prime)} characters are not in the vocabulary, skipped"
-        )
+        left_out = len(prime) - len(ids)
+        _warn(f"{left_out} of the prime's {len(prime)} characters are not in the vocabulary, skipped")
     stream = Stream(net, chosen, seed=options.seed).prime(ids)
     if as_json:
         _print_sample_as_json(stream, options)

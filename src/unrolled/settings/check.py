@@ -45,12 +45,17 @@ WANTED = {
 
 def _problem(error: dict[str, Any], origin: Mapping[str, str]) -> str:
     _, name, *rest = (str(part) for part in error["loc"])
-    where = origin.get(name, name)
-    label = where if where.startswith("--") else f"{where}: {name}"
     place = f" at place {int(rest[0]) + 1}" if rest and rest[0].isdigit() else ""
     template = WANTED.get(error["type"])
-    wanted = template.format(**error.get("ctx", {})) if template else error["msg"]
-    return f"{label}{place}: wanted {wanted}, came {_short(error['input'])}"
+    limits = {key: f"{v:.10g}" if isinstance(v, float) else v for key, v in error.get("ctx", {}).items()}
+    wanted = template.format(**limits) if template else error["msg"]
+    return f"{_label(name, origin)}{place}: wanted {wanted}, came {_short(error['input'])}"
+
+
+def _label(name: str, origin: Mapping[str, str]) -> str:
+    """Return where a setting came from, with its name where that doesn't say it."""
+    where = origin.get(name, name)
+    return where if where.startswith("--") else f"{where}: {name}"
 
 
 def _short(value: Any) -> str:
@@ -62,13 +67,15 @@ def _contradictions(settings: Settings, origin: Mapping[str, str]) -> list[str]:
     problems = []
     if sum(settings.data.split) > 1 + 1e-9 or not 1 <= len(settings.data.split) <= 3:
         came = list(settings.data.split)
-        problems.append(f"{origin['split']}: wanted one to three shares that sum to at most 1, came {came}")
+        problems.append(
+            f"{_label('split', origin)}: wanted one to three shares that sum to at most 1, came {came}"
+        )
     if settings.net.embedding_dropout and not settings.net.embedding:
-        where = origin["embedding_dropout"]
+        where = _label("embedding_dropout", origin)
         problems.append(f"{where}: there is no embedding to drop from; set embedding to its width")
     training = settings.training
     if training.clip_norm and training.clip_value:
-        where = f"{origin['clip_norm']} and {origin['clip_value']}"
+        where = f"{_label('clip_norm', origin)} and {_label('clip_value', origin)}"
         problems.append(f"{where}: gradients are clipped by norm or by element; set one of the two to 0")
     if not training.epochs and not training.max_updates:
         problems.append("epochs and max_updates are both 0: training would never end; set one of them")

@@ -12,8 +12,10 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 
 STRICT = {"extra": "forbid", "allow_inf_nan": False}
-Count = Annotated[int, Gt(0)]
-CountOrNever = Annotated[int, Ge(0)]
+Count = Annotated[int, Gt(0), Lt(2**31)]
+CountOrNever = Annotated[int, Ge(0), Lt(2**31)]
+Seed = Annotated[int, Ge(0), Lt(2**32)]
+Threads = Annotated[int, Ge(0), Le(1024)]
 Positive = Annotated[float, Gt(0)]
 NotNegative = Annotated[float, Ge(0)]
 Share = Annotated[float, Ge(0), Lt(1)]
@@ -107,7 +109,7 @@ class TrainingSettings:
     """Largest norm of all gradients together; 0 does not clip by norm."""
     clip_value: NotNegative = 0.0
     """Largest size of each gradient element; given alone it replaces clip_norm, and the other way round."""
-    seed: CountOrNever = 1
+    seed: Seed = 1
     """Where weights, dropout and the diary's samples begin."""
     patience: CountOrNever = 0
     """Stop after this many validations without a new best; 0 never stops early."""
@@ -131,7 +133,7 @@ class TrainingSettings:
     """The number format of weights, states and gradients."""
     device: str = "auto"
     """Where to compute: cpu, cuda, cuda:1 ..., or auto for a GPU where there is one."""
-    threads: CountOrNever = 0
+    threads: Threads = 0
     """Processor threads that PyTorch may use; 0 leaves its own choice."""
     deterministic: bool = False
     """Demand PyTorch's deterministic algorithms; an operation that has none fails."""

@@ -44,18 +44,32 @@ def resolve(
     origin = dict.fromkeys(GROUP_OF, "default")
     sources = [*(recipe_layers(recipe) if recipe else []), *_flat_layers(environment, flags)]
     problems = [problem for _, _, found in sources for problem in found]
-    flagged = {name for label, layer, _ in sources if label.startswith("--") for name in layer}
+    together = {kind: _named_by(kind, sources) for kind in ("--", ENVIRONMENT)}
     for label, layer, _ in sources:
         values.update(layer)
         origin.update(dict.fromkeys(layer, label))
         for name, other in ALTERNATIVES.items():
-            if name in layer and other not in layer and not (label.startswith("--") and other in flagged):
+            beside = next((names for kind, names in together.items() if label.startswith(kind)), set(layer))
+            if name in layer and not _is_zero(layer[name]) and other not in beside:
                 values[other], origin[other] = 0, label
     settings, wrong = validated(values, origin)
     problems += wrong
     if settings is None or problems:
         raise SettingsError(problems)
     return Resolved(settings, origin)
+
+
+def _named_by(kind: str, sources: list[Layer]) -> set[str]:
+    """Return the settings that flags, or the environment, give; they come as one layer each."""
+    return {name for label, layer, _ in sources if label.startswith(kind) for name in layer}
+
+
+def _is_zero(value: Any) -> bool:
+    """Tell whether a value, or the text of one, only switches its setting off."""
+    try:
+        return float(value) == 0
+    except (TypeError, ValueError, OverflowError):
+        return False
 
 
 def _flat_layers(environment: Mapping[str, str] | None, flags: Mapping[str, Any] | None) -> Iterator[Layer]:

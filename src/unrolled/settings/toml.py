@@ -99,7 +99,7 @@ def read_settings_file(path: Path) -> bytes:
 def _parse(label: str, raw: bytes) -> dict[str, Any]:
     try:
         return tomllib.loads(raw.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise SettingsError(f"{label}: this is not TOML: {error or 'nested too deeply'}") from error
 
 

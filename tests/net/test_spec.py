@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import itertools
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from unrolled.errors import LoadError
+from unrolled.net import Chain, Edge, Layer, Spec, chain
+
+chains = st.builds(
+    Chain,
+    outputs=st.integers(1, 300),
+    inputs=st.integers(0, 3),
+    cell=st.sampled_from(["lstm", "relu-rnn", "cells/my.py:Leaky"]),
+    layers=st.integers(1, 4),
+    hidden=st.integers(1, 50),
+    dropout=st.sampled_from([0.0, 0.5]),
+    embedding=st.integers(0, 3),
+    embedding_dropout=st.sampled_from([0.0, 0.25]),
+)
+
+
+def names(**sizes: object) -> list[str]:
+    return [layer.name for layer in chain(Chain(9, **sizes))]  # type: ignore[arg-type]
+
+
+@given(chains)
+def test_a_spec_survives_the_way_through_json(sizes: Chain) -> None:
+    spec = chain(sizes)
+    assert Spec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
+
+
+@given(chains)
+def test_every_layer_of_a_chain_reads_the_one_before_it(sizes: Chain) -> None:
+    spec = chain(sizes)
+    layers = list(spec)
+    assert layers[0].sources == ()
+    for before, layer in itertools.pairwise(layers):
+        assert layer.sources == (Edge(before.name),)
+    assert len({layer.name for layer in layers}) == len(layers)
+    assert (spec.input_size, spec.output_size) == (sizes.inputs or sizes.outputs, sizes.outputs)
+
+
+def test_the_layers_of_a_chain_are_named_by_what_they_are() -> None:
+    assert names(layers=2) == ["onehot", "lstm1", "lstm2", "logits"]
+    assert names(layers=1, cell="relu-rnn", dropout=0.5) == ["onehot", "relu_rnn1", "dropout1", "logits"]
+    assert names(layers=1, cell="a/b.py:Leaky", embedding=3) == ["embedding", "leaky1", "logits"]
+    assert names(layers=2, cell="gru", embedding=3, embedding_dropout=0.1, dropout=0.2) == [
+        "embedding", "dropout0", "gru1", "dropout1", "gru2", "dropout2", "logits",
+    ]  # fmt: skip
+    assert names(layers=1, inputs=4) == ["input", "lstm1", "output"]
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {},
+        {"layers": 3},
+        {"layers": [3]},
+        {"layers": [{"name": "a"}]},
+        {"layers": [{"name": "a", "type": "linear", "sources": [{"from": "b"}]}]},
+        {"layers": [{"name": "a", "type": "linear", "sources": 3}]},
+    ],
+)
+def test_a_layer_list_that_cannot_be_read_is_an_error_of_loading(broken: dict[str, object]) -> None:
+    with pytest.raises(LoadError, match="the net's layer list can't be read"):
+        Spec.from_dict(broken)
+
+
+def test_a_spec_can_be_written_by_hand() -> None:
+    spec = Spec((Layer("a", "floats", (), {"size": 3}), Layer("b", "linear", (Edge("a"),), {"size": 5})))
+    assert (spec.input_size, spec.output_size) == (3, 5)
