@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 
 import pytest
@@ -37,7 +38,7 @@ def test_every_layer_of_a_chain_reads_the_one_before_it(sizes: Chain) -> None:
     spec = chain(sizes)
     layers = list(spec)
     assert layers[0].sources == ()
-    for before, layer in zip(layers, layers[1:], strict=False):
+    for before, layer in itertools.pairwise(layers):
         assert layer.sources == (Edge(before.name),)
     assert len({layer.name for layer in layers}) == len(layers)
     assert (spec.input_size, spec.output_size) == (sizes.inputs or sizes.outputs, sizes.outputs)
