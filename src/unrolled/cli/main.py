@@ -51,6 +51,11 @@ def run(arguments: Sequence[str]) -> int:
     except MemoryError:
         _say("the machine has not enough memory for this; lower --hidden, --lanes or --window")
         return FAILED
+    except RuntimeError as error:
+        if "allocate" not in str(error) and "out of memory" not in str(error):
+            raise
+        _say("the machine has not enough memory for this; lower --hidden, --lanes or --window")
+        return FAILED
     except OSError as error:
         name = f"{error.filename}: " if error.filename else ""
         _say(f"{name}{error.strerror or error}")

@@ -113,5 +113,6 @@ class Terminal(Listener):
 
 
 def visible(text: str) -> str:
-    """Return ``text`` with control characters, which could move a terminal's cursor, as their pictures."""
-    return "".join(chr(0x2400 + ord(c)) if ord(c) < 32 and c not in "\n\t" else c for c in text)
+    """Return ``text`` with control characters, which could move a terminal's cursor, as pictures."""
+    shown = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"}
+    return text.translate({**shown, 0x7F: 0x2421, **dict.fromkeys(range(0x80, 0xA0), 0xFFFD)})

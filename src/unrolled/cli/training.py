@@ -113,9 +113,9 @@ def _conclude(run: Run, terminal: Terminal, voice: Voice) -> None:
     )
     print(
         "Next:\n"
-        f'  unrolled sample {run.directory}{run.flags} --prime "The " --temperature 0.7\n'
-        f"  unrolled eval {run.directory}{run.flags} {_text_of(run)}\n"
-        f"  unrolled resume {run.directory}{run.flags} {further}"
+        f'  unrolled sample {run.words} --prime "The " --temperature 0.7\n'
+        f"  unrolled eval {run.words} {_text_of(run)}\n"
+        f"  unrolled resume {run.words} {further}"
     )
 
 

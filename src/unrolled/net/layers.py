@@ -50,4 +50,4 @@ class Linear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x @ W + b."""
-        return torch.addmm(self.bias, x.flatten(0, -2), self.x_to_y).view(*x.shape[:-1], -1)
+        return torch.addmm(self.bias, x.flatten(0, -2), self.x_to_y).view(*x.shape[:-1], self.bias.shape[0])

@@ -61,7 +61,7 @@ class Net(nn.Module):
         if layer.type == "embedding":
             return Embedding(settings["size"], settings["width"]), settings["width"]
         if layer.type == "recurrent":
-            cell = _cell_class(layer, cells)(width, settings["hidden"])
+            cell = _make_cell(_cell_class(layer, cells), width, settings["hidden"])
             return cell, cell.output_size
         if layer.type == "dropout":
             self.dropouts[layer.name] = (settings["ratio"], width)
@@ -198,14 +198,28 @@ def _fresh_at(fresh: Tensor, t: int) -> Tensor | None:
     return fresh if t == 0 else None
 
 
+def _make_cell(cls: type, width: int, hidden: int) -> Cell:
+    """Make a cell; a mistake in a user's ``__init__`` is told as theirs."""
+    try:
+        cell: Cell = cls(width, hidden)
+    except (AttributeError, LookupError, NameError, TypeError, ValueError) as error:
+        raise CellError(
+            f"{cls.__name__}(input_size={width}, hidden_size={hidden}) failed: "
+            f"{type(error).__name__}: {' '.join(str(error).split())}"
+        ) from error
+    return cell
+
+
 def _cell_class(layer: Layer, cells: Mapping[str, type[Cell]]) -> type:
     """Return the class of a recurrent layer's cell, or NoneType for another layer."""
     if layer.type != "recurrent":
         return type(None)
     name = layer.settings["cell"]
-    for key in (name, name.rpartition(":")[2]):
-        if key in cells:
-            return cells[key]
+    tail = name.rpartition(":")[2]
+    if name in cells:
+        return cells[name]
+    if tail in cells and tail not in BUILT_IN:
+        return cells[tail]
     if ":" in name:
         raise OwnCellError(
             f"this net uses the cell {name}, which is your code; name it too: --cell {name} "

@@ -109,9 +109,15 @@ def is_checkpoint(folder: Path) -> bool:
 
 
 def _tensor_bytes(tensors: Tensors) -> bytes:
-    return safetensors.torch.save(
-        {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    )
+    """Return tensors as safetensors; what shares storage is written twice."""
+    separate, seen = {}, set()
+    for name, tensor in tensors.items():
+        plain = tensor.detach().cpu().contiguous()
+        if plain.untyped_storage().data_ptr() in seen:
+            plain = plain.clone()
+        seen.add(plain.untyped_storage().data_ptr())
+        separate[name] = plain
+    return safetensors.torch.save(separate)
 
 
 def _json_bytes(data: Mapping[str, Any]) -> bytes:

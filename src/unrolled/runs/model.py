@@ -83,7 +83,7 @@ def build_net(
         with torch.device("meta"):
             empty = Net(spec, vocab, cells)
         _check_weights(folder, empty, weights, dtype)
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(devices=[]):
             net = Net(spec, vocab, cells).to(dtype)
     except (OwnCellError, LoadError):
         raise

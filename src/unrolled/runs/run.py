@@ -75,6 +75,11 @@ class Run:
         return cls(directory)
 
     @property
+    def words(self) -> str:
+        """The run as a command line names it, with its own cell if it has one."""
+        return shlex.quote(str(self.directory)) + self.flags
+
+    @property
     def flags(self) -> str:
         """What a command line must say after this run's directory: ``--cell`` if it has one of its own."""
         return f" --cell {shlex.quote(self.source.cell)}" if self.source.cell else ""
@@ -96,11 +101,19 @@ class Run:
         folder, checkpoint = newest_usable(self.directory, read_checkpoint, say)
         return int(folder.name), checkpoint
 
-    def save(self, update: int, checkpoint: Checkpoint, best: int | None) -> Path:
-        """Commit a checkpoint, then drop all but the newest two and the best; OSError leaves no trace."""
+    def save(self, update: int, checkpoint: Checkpoint, best: int | None, *, replace: bool = False) -> Path:
+        """Commit a checkpoint, then drop all but the newest two and the best; OSError leaves no trace.
+
+        One that is there already stays, or is replaced.
+        """
         folder = self.checkpoints / str(update)
         if not folder.exists():
             write_checkpoint(folder, checkpoint)
+        elif replace:
+            fresh = folder.with_name(f".{update}.new")
+            shutil.rmtree(fresh, ignore_errors=True)
+            write_checkpoint(fresh, checkpoint)
+            self._drop(update, fresh)
         keep = {*self.updates()[:2], best}
         for old in self.updates():
             if old not in keep:
@@ -110,11 +123,13 @@ class Run:
             replace_link(self.directory / "best", f"checkpoints/{best}")
         return folder
 
-    def _drop(self, update: int) -> None:
-        """Remove a checkpoint; renamed first, so that one half removed is none."""
+    def _drop(self, update: int, instead: Path | None = None) -> None:
+        """Remove a checkpoint, or put another in its place; half removed it has no number any more."""
         doomed = self.checkpoints / f".dropped-{update}"
         shutil.rmtree(doomed, ignore_errors=True)
         (self.checkpoints / str(update)).rename(doomed)
+        if instead is not None:
+            instead.rename(self.checkpoints / str(update))
         shutil.rmtree(doomed, ignore_errors=True)
 
     def tidy(self, newest: int) -> None:
@@ -142,7 +157,7 @@ class Run:
         with path.open("a+") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
+            except BlockingIOError as error:
                 file.seek(0)
                 holder = file.read().strip() or "unknown"
                 raise UsageError(
@@ -202,7 +217,9 @@ def _warn(message: str) -> None:
 
 def check_unused(directory: Path) -> None:
     """Raise UsageError if there is something in a directory that is to become a run."""
-    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+    if directory.exists() and not directory.is_dir():
+        raise UsageError(f"{directory} is a file; name a directory for the run with --run")
+    if directory.exists() and any(directory.iterdir()):
         raise UsageError(
             f"{directory} is not empty; name another directory with --run, "
             f"or continue it: unrolled resume {directory}"

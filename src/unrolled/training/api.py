@@ -25,7 +25,7 @@ from unrolled.training.learner import Learner
 from unrolled.training.listener import Entry, Listener, Plan
 from unrolled.training.losses import Loss
 from unrolled.training.memory import estimate_memory
-from unrolled.training.own_cells import OwnCell, own_cell
+from unrolled.training.own_cells import OwnCell, cell_name, own_cell
 from unrolled.training.schedules import learning_rate
 from unrolled.training.session import Material, Position, Session
 from unrolled.training.stop import stop_flag
@@ -52,7 +52,7 @@ def train(
     class, or PATH.py:NAME. Every setting is a keyword.
     Raises an UnrolledError for whatever is wrong, Interrupted after Ctrl-C with everything saved.
     """
-    name = cell if isinstance(cell, str) else own_cell(cell).name if cell is not None else None  # type: ignore[union-attr]
+    name = cell_name(cell) if cell is not None else None
     resolved = resolve(recipe, os.environ, {**settings, "cell": name})
     texts = [text] if isinstance(text, str | os.PathLike) else list(text)
     directory = Path(run) if run is not None else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -46,7 +47,7 @@ def pick_device(name: str) -> torch.device:
         device = torch.device(name)
     except RuntimeError:
         raise SettingsError(f"device: wanted cpu, cuda, cuda:1 ... or auto, came '{name}'") from None
-    if device.type not in ("cpu", "cuda"):
+    if device.type not in ("cpu", "cuda") or name.startswith("cpu:"):
         raise SettingsError(f"device: wanted cpu, cuda, cuda:1 ... or auto, came '{name}'")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise SettingsError(
@@ -59,10 +60,13 @@ def pick_device(name: str) -> torch.device:
 def process_settings(settings: TrainingSettings) -> Iterator[None]:
     """Set threads and determinism for a while, and keep the caller's random states as they were."""
     threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    with torch.random.fork_rng():
+    device = pick_device(settings.device)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         try:
             if settings.threads:
                 torch.set_num_threads(settings.threads)
+            if settings.deterministic:
+                os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
             torch.use_deterministic_algorithms(settings.deterministic or strict)
             yield
         finally:

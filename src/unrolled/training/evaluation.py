@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from unrolled.data import Corpus, Window, Windows, lane_bounds
-from unrolled.errors import TextError
+from unrolled.errors import TextError, UsageError
 from unrolled.net import Net
 from unrolled.training.learner import on_device
 from unrolled.training.losses import Loss, loss_for
@@ -41,11 +41,16 @@ class Evaluation:
         return self.nats / math.log(2)
 
 
+def forked_random(device: torch.device) -> AbstractContextManager[None]:
+    """Keep torch's random states, those of the CPU and of this device, as they are over a block."""
+    return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
+
+
 @contextmanager
 def undisturbed(net: nn.Module) -> Iterator[None]:
     """Put a net in evaluation mode for a while; random states and mode are as before afterwards."""
     training = net.training
-    with torch.random.fork_rng():
+    with forked_random(next(net.parameters(), torch.empty(0)).device):
         net.eval()
         try:
             yield
@@ -73,6 +78,8 @@ def evaluate(
             total += float(score.total)
             correct += int(score.correct)
             count += score.count
+    if not count:
+        raise UsageError("an evaluation needs at least one target, there is none; give a longer text")
     return Evaluation(total / count, correct / count, count)
 
 

@@ -80,6 +80,10 @@ class Learner:
         norm = nn.utils.get_total_norm(gradients)
         if not _finite(float(norm)):
             name = first_not_finite((n, p.grad) for n, p in self.net.named_parameters())
+            if name is None:
+                raise NonFiniteError(
+                    f"the norm of all gradients is too large for {norm.dtype}; {ADVICE}", "norm"
+                )
             raise NonFiniteError(f"the gradient of {name} is not finite; {ADVICE}", f"gradient of {name}")
         if self.settings.clip_norm:
             nn.utils.clip_grads_with_norm_(self.net.parameters(), self.settings.clip_norm, norm)
@@ -114,7 +118,7 @@ class Learner:
         if lanes:
             self.state = map_state(lambda t: t.to(self.device), from_named_tensors(template, lanes))
         random = _under(RANDOM, tensors)
-        if self.device.type == "cpu" or "cuda" in random:
+        if ("cuda" in random) == (self.device.type == "cuda"):
             self.dropout.set_state(random["dropout"])
         torch.set_rng_state(random["torch"])
         if self.device.type == "cuda" and "cuda" in random:

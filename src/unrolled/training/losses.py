@@ -33,7 +33,7 @@ def cross_entropy(logits: Tensor, targets: Tensor, lengths: Tensor | None = None
     """Sum -log softmax(logits)[target] over targets [T, B]; -1 is no target. Right is the likeliest id."""
     flat, wanted = logits.flatten(0, -2), targets.flatten()
     total = functional.cross_entropy(flat, wanted, ignore_index=NO_TARGET, reduction="sum")
-    count = wanted.numel() if lengths is None else int((wanted != NO_TARGET).sum())
+    count = int((wanted != NO_TARGET).sum())
     with torch.no_grad():
         correct = (flat.argmax(-1) == wanted).sum()
     return Score(total, count, correct)
@@ -46,7 +46,7 @@ def euclidean(outputs: Tensor, targets: Tensor, lengths: Tensor | None = None) -
     count = targets.shape[0] * targets.shape[1]
     if lengths is not None:
         real = torch.arange(len(targets), device=targets.device)[:, None] < lengths.to(targets.device)
-        distance, right, count = distance * real[..., None], right & real, int(real.sum())
+        distance, right, count = torch.where(real[..., None], distance, 0.0), right & real, int(real.sum())
     return Score(distance.square().sum() / 2, count, right.sum())
 
 

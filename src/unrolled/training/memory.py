@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from unrolled.cells import Cell, GatedCell
+from unrolled.cells import BUILT_IN, Cell, GatedCell
 from unrolled.errors import SettingsError, UnrolledError
 from unrolled.net import Net, Spec
 from unrolled.settings import Settings
@@ -20,7 +20,8 @@ WIDTH = {"float32": 4, "float64": 8}
 def estimate_memory(spec: Spec, settings: Settings, cells: Mapping[str, type[Cell]]) -> tuple[int, int]:
     """Return (bytes, parameters): weights, gradients, optimizer, and a window's activations.
 
-    The net is built without storage. SettingsError if the bytes are more than the machine has free.
+    The net is built without storage; where a user's cell can't be, nothing is known: (0, 0). SettingsError
+    if the bytes are more than the machine has free.
     """
     try:
         with torch.device("meta"):
@@ -30,6 +31,8 @@ def estimate_memory(spec: Spec, settings: Settings, cells: Mapping[str, type[Cel
     except UnrolledError:
         raise
     except (RuntimeError, OverflowError, MemoryError):
+        if settings.net.cell not in BUILT_IN and settings.net.hidden < 100_000:
+            return 0, 0
         raise SettingsError(
             f"{_sizes(settings)} is larger than any machine's memory; lower --hidden"
         ) from None
@@ -60,6 +63,34 @@ def _activations(net: Net) -> int:
 
 def free_memory() -> int | None:
     """Return the bytes that a new process could take, or None where that can't be known."""
+    limits = [
+        limit for limit in (_free_by_system(), _free_by_cgroup(), _free_by_limit()) if limit is not None
+    ]
+    return min(limits, default=None)
+
+
+def _free_by_cgroup() -> int | None:
+    """Return what a container's limit leaves (Linux, cgroup v2)."""
+    folder = Path("/sys/fs/cgroup")
+    try:
+        limit = (folder / "memory.max").read_text(encoding="ascii").strip()
+        used = int((folder / "memory.current").read_text(encoding="ascii"))
+        return None if limit == "max" else max(0, int(limit) - used)
+    except (OSError, ValueError):
+        return None
+
+
+def _free_by_limit() -> int | None:
+    """Return what ``ulimit -v`` allows."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    return None if limit == resource.RLIM_INFINITY else limit
+
+
+def _free_by_system() -> int | None:
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))

@@ -39,12 +39,22 @@ def own_cell(cell: str | type[Cell]) -> OwnCell | None:
             )
         loaded = load_cell(cell)
         return OwnCell(loaded.cls, cell, loaded.sha256, loaded.source)
+    if cell in BUILT_IN.values():
+        return None
     if not (isinstance(cell, type) and issubclass(cell, Cell)):
         raise CellError(f"wanted a class made from unrolled.Cell, came {cell!r}")
     path = _source_file(cell)
     source = path.read_text(encoding="utf-8") if path else None
     digest = hashlib.sha256(source.encode()).hexdigest() if source is not None else None
     return OwnCell(cell, f"{path or '__main__'}:{cell.__name__}", digest, source)
+
+
+def cell_name(cell: str | type[Cell]) -> str:
+    """Return what the settings call a cell: a built-in's name, or PATH.py:NAME."""
+    own = own_cell(cell)
+    if own is not None:
+        return own.name
+    return cell if isinstance(cell, str) else next(name for name, cls in BUILT_IN.items() if cls is cell)
 
 
 def _source_file(cls: type) -> Path | None:

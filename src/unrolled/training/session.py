@@ -21,7 +21,7 @@ from unrolled.training.card import model_card
 from unrolled.training.diary import diary_entry
 from unrolled.training.environment import environment
 from unrolled.training.evaluation import Stopped, evaluate
-from unrolled.training.learner import Learned, Learner, first_not_finite
+from unrolled.training.learner import ADVICE, Learned, Learner, first_not_finite
 from unrolled.training.listener import Listener
 from unrolled.training.schedules import learning_rate
 
@@ -103,6 +103,7 @@ class Session:
         self._misses = 0
         self._saved_update: int | None = None
         self._save_wanted = False
+        self._replaces: int | None = None
 
     def train(self) -> None:
         """Do all updates that are left, and the events that belong to them.
@@ -112,11 +113,13 @@ class Session:
         if self._saved_update is None and not self.material.run.updates():
             self._save(())
         due, self.at.due = self.at.due, []
+        if due:
+            self._replaces, self._save_wanted = self.at.update, True
         self._happen(due)
         while not self.finished:
             self._update()
             self._happen(self._events())
-        self._save(())
+        self._save((), last=True)
 
     @property
     def finished(self) -> bool:
@@ -156,7 +159,8 @@ class Session:
         if update in settings.sample_at or (settings.sample_every and update % settings.sample_every == 0):
             due.append("sample")
         every, since = settings.checkpoint_every, time.monotonic() - self._last_save
-        self._save_wanted = update % every == 0 if every else since > SECONDS_BETWEEN_CHECKPOINTS
+        if update % every == 0 if every else since > SECONDS_BETWEEN_CHECKPOINTS:
+            self._save_wanted = True
         return due
 
     def _happen(self, events: list[str]) -> None:
@@ -175,10 +179,10 @@ class Session:
             self._save(())
 
     def _interrupt(self, due: tuple[str, ...]) -> None:
-        self._save(due)
+        self._save(due, last=True)
         number = getattr(self.stop, "signal", None) or 2
         run = self.material.run
-        command = f"unrolled resume {run.directory}{run.flags}"
+        command = f"unrolled resume {run.words}"
         raise Interrupted(f"stopped at update {self.at.update}; go on with: {command}", number)
 
     def _report(self) -> None:
@@ -201,6 +205,10 @@ class Session:
         began, at = time.monotonic(), self.at
         assert self.material.validation is not None
         found = evaluate(self.material.net, self.material.validation, stop=self.stop)
+        if not math.isfinite(found.nats):
+            raise NonFiniteError(
+                f"update {at.update}: the validation loss is {found.nats}; {ADVICE}", "validation loss"
+            )
         rate = found.targets / max(1e-9, time.monotonic() - began)
         self._log({"kind": "validation", **self._measures(found.nats, found.accuracy), **self._speed(rate)})
         at.validation_nats = found.nats
@@ -245,29 +253,30 @@ class Session:
                 f"{journal.path} can't be written ({error.strerror}); the line is kept for later"
             )
 
-    def _save(self, due: tuple[str, ...]) -> None:
-        """Commit a checkpoint; a failed one is warned of, and the third in a row ends the training."""
+    def _save(self, due: tuple[str, ...], last: bool = False) -> None:
+        """Commit a checkpoint; a failed one is warned of, and the last or the third in a row is an error."""
         if self._saved_update == self.at.update and not due:
             return
-        self._last_save = time.monotonic()
-        self._tick()
+        self._last_save, self._save_wanted = time.monotonic(), False
         try:
             checkpoint = self._checkpoint(due)
-            folder = self.material.run.save(self.at.update, checkpoint, self.at.best_update)
+            folder = self.material.run.save(
+                self.at.update, checkpoint, self.at.best_update, replace=self._replaces == self.at.update
+            )
         except OSError as error:
-            self._missed(error)
+            self._missed(error, last)
             return
         self._misses, self._saved_update = 0, self.at.update
         self.listener.saved(folder)
 
-    def _missed(self, error: OSError) -> None:
+    def _missed(self, error: OSError, last: bool) -> None:
         self._misses += 1
-        directory = self.material.run.directory
-        message = f"checkpoint {self.at.update} can't be written to {directory} ({error.strerror})"
-        if self._misses >= MISSES_ALLOWED:
-            raise SaveError(
-                f"{message}, {self._misses} times in a row; free some space and resume"
-            ) from error
+        run = self.material.run
+        message = f"checkpoint {self.at.update} can't be written to {run.directory} ({error.strerror})"
+        if last or self._misses >= MISSES_ALLOWED:
+            times = f", {self._misses} times in a row" if self._misses > 1 else ""
+            kept = f"the newest saved is update {run.updates()[0]}" if run.updates() else "none is saved"
+            raise SaveError(f"{message}{times}; {kept}. Free some space and resume") from error
         self.listener.said(f"{message}; training goes on and will try again")
 
     def _checkpoint(self, due: tuple[str, ...]) -> Checkpoint:

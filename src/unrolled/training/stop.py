@@ -1,4 +1,4 @@
-"""Signals that ask for the end become a flag; the second Ctrl-C quits at once."""
+"""Signals that ask for the end become a flag; a second one quits at once."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ class StopFlag:
         return self.signal is not None
 
     def _set(self, number: int, frame: FrameType | None) -> None:
+        if self.signal is not None:
+            raise KeyboardInterrupt
         self.signal = number
-        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @contextmanager
