@@ -76,21 +76,23 @@ def train(
         _conclude(made, terminal, voice)
 
 
-def resume(
-    directory: Path,
-    epochs: int | None,
-    max_updates: int | None,
-    text: list[Path] | None,
-    cell: str | None,
-    voice: Voice,
-) -> None:
+@dataclass(frozen=True)
+class Changes:
+    """What a resume changes."""
+
+    epochs: int | None
+    max_updates: int | None
+    text: list[Path] | None
+    cell: str | None
+    device: str | None
+
+
+def resume(directory: Path, changes: Changes, voice: Voice) -> None:
     """Go on with a run; end with a sample and the next commands."""
     from unrolled import training
 
     with voice.terminal() as terminal:
-        made = training.resume(
-            directory, epochs=epochs, max_updates=max_updates, text=text, cell=cell, listener=terminal
-        )
+        made = training.resume(directory, listener=terminal, **vars(changes))
         terminal.close()
         _conclude(made, terminal, voice)
 

@@ -62,13 +62,15 @@ def resume(
     max_updates: Annotated[int | None, Parameter(help="Go on until so many updates are done.")] = None,
     text: Annotated[list[Path] | None, Parameter(help="Where the text is now, if it moved.")] = None,
     cell: OwnCell = None,
+    device: Annotated[str | None, Parameter(help="Compute elsewhere from now on: cpu, cuda, auto.")] = None,
     quiet: Annotated[bool, Parameter(help="Print nothing but errors.")] = False,
     json: Json = False,
 ) -> None:
     """Go on with a run exactly as if it had never stopped."""
     from unrolled.cli import training
 
-    training.resume(run, epochs, max_updates, text, cell, training.Voice(quiet, json))
+    changes = training.Changes(epochs, max_updates, text, cell, device)
+    training.resume(run, changes, training.Voice(quiet, json))
 
 
 def sample(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from unrolled.errors import DamagedError, UsageError
 from unrolled.net import Chain, Net, Spec, chain, initialise
 from unrolled.runs import Run, Source, check_unused, next_run_directory
 from unrolled.runs.model import build_net
-from unrolled.settings import Settings, TrainingSettings, resolve
+from unrolled.settings import Settings, TrainingSettings, from_tables, resolve, to_tables
 from unrolled.training.environment import differences, environment, pick_device, process_settings
 from unrolled.training.evaluation import evaluate
 from unrolled.training.learner import Learner
@@ -31,6 +31,7 @@ from unrolled.training.session import Material, Position, Session
 from unrolled.training.stop import stop_flag
 
 Text = str | os.PathLike[str]
+Parts = tuple[Corpus, Windows, Windows | None]
 
 
 def train(
@@ -75,23 +76,21 @@ def train_with(
     corpus = _open(paths, settings, vocab, listener)
     cells = own.cells if own else {}
     spec = chain_of(settings, len(corpus.vocab))
-    listener.estimated(*estimate_memory(spec, settings, cells))
+    memory = estimate_memory(spec, settings, cells)
+    listener.estimated(*memory)
     parts = _parts(corpus, settings, listener)
-    source = Source(
-        tuple(str(Path(p).resolve()) for p in paths),
-        corpus.sha256,
-        own.name if own else None,
-        own.sha256 if own else None,
-    )
     with process_settings(settings.training), stop_flag() as stop:
         torch.manual_seed(settings.training.seed)
         net = Net(spec, corpus.vocab, cells)
         initialise(net, settings.net.init, settings.net.init_scale, settings.net.forget_bias)
         net.boundary = settings.data.boundary
-        run = Run.create(place, settings, source, own.source if own else None)
+        learner = _learner(net, settings, device)
+        run = Run.create(place, settings, _source(paths, corpus, own), own.source if own else None)
         run.cells = cells
         with run.locked():
-            _run(run, net.to(device), parts, settings, Position(), None, listener, stop)
+            material = _material(run, net, learner, parts, settings)
+            listener.planned(_plan(material, Position(), memory[0]))
+            Session(material, Position(), listener, stop).train()
     return run
 
 
@@ -102,34 +101,79 @@ def resume(
     max_updates: int | None = None,
     text: Sequence[Text] | None = None,
     cell: str | type[Cell] | None = None,
+    device: str | None = None,
     listener: Listener | None = None,
 ) -> Run:
     """Go on with a run from its newest checkpoint, as if it had never stopped; return the run.
 
     ``epochs`` or ``max_updates`` move the end. ``text`` says where the text is now; its content must be the
-    same.
+    same. ``device`` says where to compute from now on. Nothing on the disk changes before all is found to
+    fit.
     """
     listener = listener or Listener()
     run = Run(directory)
     own = own_cell(cell) if cell is not None else None
     _check_cell(run, own, listener)
-    settings = _moved_end(run.settings, epochs, max_updates)
+    settings = _changed(run.settings, epochs, max_updates, device)
     with run.locked(), process_settings(settings.training), stop_flag() as stop:
         update, checkpoint = run.newest(listener.said)
         run.cells = own.cells if own else {}
         net = build_net(run.checkpoints / str(update), checkpoint.model, checkpoint.config, run.cells)
-        corpus = _same_text(run, settings, net.vocab, text, listener)
-        source = replace(run.source, text=tuple(str(Path(p).resolve()) for p in corpus.paths))
-        parts = _parts(corpus, settings, listener)
-        if settings != run.settings:
+        memory, _ = estimate_memory(net.spec, settings, run.cells)
+        parts = _parts(_same_text(run, settings, net.vocab, text), settings, listener)
+        if settings.training != run.settings.training:
             _check_end(run, settings, len(parts[1]), update)
-        if settings != run.settings or source != run.source:
-            run.change(settings, source)
+        learner = _learner(net, settings, pick_device(settings.training.device))
+        learner.restore(checkpoint.state_tensors, net.initial_state(settings.data.lanes))
+        for line in differences(checkpoint.state["environment"], environment(net, settings)):
+            listener.said(line)
+        run.change(settings, replace(run.source, text=_names(parts[0].paths)))
         run.tidy(update)
         position = _restored(run, checkpoint.state)
-        device = pick_device(settings.training.device)
-        _run(run, net.to(device), parts, settings, position, checkpoint, listener, stop)
+        material = _material(run, net, learner, parts, settings)
+        listener.planned(_plan(material, position, memory))
+        Session(material, position, listener, stop).train()
     return run
+
+
+def _learner(net: Net, settings: Settings, device: torch.device) -> Learner:
+    """Bring a net to where and how it is trained; an engine that can't run it is an error now."""
+    net.engine = settings.training.engine
+    net.to(device=device, dtype=getattr(torch, settings.training.precision))
+    net.engines()
+    return Learner(net, settings.training)
+
+
+def _names(paths: Sequence[Path]) -> tuple[str, ...]:
+    return tuple(str(path.resolve()) for path in paths)
+
+
+def _source(paths: Sequence[Path], corpus: Corpus, own: OwnCell | None) -> Source:
+    cell = (own.name, own.sha256) if own else (None, None)
+    return Source(_names(paths), corpus.sha256, *cell)
+
+
+def _material(run: Run, net: Net, learner: Learner, parts: Parts, settings: Settings) -> Material:
+    corpus, windows, validation = parts
+    updates = number_of_updates(settings.training, len(windows))
+    return Material(run, net, learner, corpus, windows, validation, settings, updates)
+
+
+def _plan(material: Material, position: Position, memory: int) -> Plan:
+    net, windows, validation = material.net, material.windows, material.validation
+    return Plan(
+        run=material.run.directory,
+        parameters=net.num_parameters,
+        chars=windows.num_targets,
+        validation_chars=validation.num_targets if validation else 0,
+        symbols=net.spec.output_size,
+        update=position.update,
+        updates=material.updates,
+        per_epoch=len(windows),
+        engines=net.engines(),
+        memory=memory,
+        device=str(material.learner.device),
+    )
 
 
 def chain_of(settings: Settings, num_symbols: int) -> Spec:
@@ -146,49 +190,6 @@ def chain_of(settings: Settings, num_symbols: int) -> Spec:
             embedding_dropout=net.embedding_dropout,
         )
     )
-
-
-Parts = tuple[Corpus, Windows, Windows | None]
-
-
-def _run(
-    run: Run,
-    net: Net,
-    parts: Parts,
-    settings: Settings,
-    position: Position,
-    checkpoint: Any,
-    listener: Listener,
-    stop: Callable[[], bool],
-) -> None:
-    """Train ``net`` in ``run`` from ``position`` to the end."""
-    corpus, windows, validation = parts
-    net.engine = settings.training.engine
-    net.to(getattr(torch, settings.training.precision))
-    learner = Learner(net, settings.training)
-    if checkpoint is not None:
-        learner.restore(checkpoint.state_tensors, net.initial_state(windows.lanes))
-        for line in differences(checkpoint.state["environment"], environment(net, settings)):
-            listener.said(line)
-    updates = number_of_updates(settings.training, len(windows))
-    material = Material(run, net, learner, corpus, windows, validation, settings, updates)
-    memory, parameters = estimate_memory(net.spec, settings, run.cells)
-    listener.planned(
-        Plan(
-            run=run.directory,
-            parameters=parameters,
-            chars=windows.num_targets,
-            validation_chars=validation.num_targets if validation else 0,
-            symbols=net.spec.output_size,
-            update=position.update,
-            updates=updates,
-            per_epoch=len(windows),
-            engines=net.engines(),
-            memory=memory,
-            device=str(learner.device),
-        )
-    )
-    Session(material, position, listener, stop).train()
 
 
 def number_of_updates(settings: TrainingSettings, per_epoch: int) -> int:
@@ -228,15 +229,17 @@ def _parts(corpus: Corpus, settings: Settings, listener: Listener) -> Parts:
     return parts[0], windows, Windows(parts[1], lanes, data.window)
 
 
-def _moved_end(settings: Settings, epochs: int | None, max_updates: int | None) -> Settings:
-    if epochs is None and max_updates is None:
-        return settings
-    for name, value in (("epochs", epochs), ("max_updates", max_updates)):
-        if value is not None and value < 1:
-            raise UsageError(f"--{name.replace('_', '-')}: wanted more than 0, came {value}")
-    return replace(
-        settings, training=replace(settings.training, epochs=epochs or 0, max_updates=max_updates or 0)
-    )
+def _changed(settings: Settings, epochs: int | None, max_updates: int | None, device: str | None) -> Settings:
+    """Return the settings with another end or device; UsageError for a value that no training could have."""
+    tables = to_tables(settings)
+    if epochs is not None or max_updates is not None:
+        for name, value in (("epochs", epochs), ("max_updates", max_updates)):
+            if value is not None and value < 1:
+                raise UsageError(f"--{name.replace('_', '-')}: wanted more than 0, came {value}")
+            tables["training"][name] = value or 0
+    if device is not None:
+        tables["training"]["device"] = device
+    return from_tables("resume", tables)
 
 
 def _check_end(run: Run, settings: Settings, per_epoch: int, update: int) -> None:
@@ -249,14 +252,10 @@ def _check_end(run: Run, settings: Settings, per_epoch: int, update: int) -> Non
         )
 
 
-def _same_text(
-    run: Run, settings: Settings, vocab: Vocab | None, text: Sequence[Text] | None, listener: Listener
-) -> Corpus:
+def _same_text(run: Run, settings: Settings, vocab: Vocab | None, text: Sequence[Text] | None) -> Corpus:
     """Open the run's text; UsageError if it is not the one that the run began with."""
-    paths = [Path(p) for p in (text if text is not None else run.source.text)]
-    moved = [path for path in paths if not path.exists()]
-    if moved:
-        raise UsageError(f"the run's text {moved[0]} is not there; if it only moved: --text PATH")
+    words = [_or_catalog_name(path) for path in run.source.text] if text is None else list(map(str, text))
+    paths, _ = catalog.resolve(words)
     corpus = Corpus.open(*paths, units=settings.data.units, boundary=settings.data.boundary)
     if corpus.sha256 != run.source.text_sha256:
         raise UsageError(
@@ -266,6 +265,16 @@ def _same_text(
     if vocab is not None and corpus.vocab != vocab:
         corpus = Corpus.open(*paths, boundary=settings.data.boundary, vocab=vocab)
     return corpus
+
+
+def _or_catalog_name(path: str) -> str:
+    """Return the path, or the name of a catalog text whose file was cleared from the cache."""
+    file = Path(path)
+    if file.exists():
+        return path
+    if file.stem in catalog.names() and "catalog" in file.parts:
+        return file.stem
+    raise UsageError(f"the run's text {path} is not there; if it only moved: --text PATH")
 
 
 def _check_cell(run: Run, own: OwnCell | None, listener: Listener) -> None:
