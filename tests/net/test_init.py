@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+import unrolled
 from unrolled.cells import GatedCell
 from unrolled.net import Chain, Net, chain, initialise
 
@@ -77,3 +78,17 @@ def test_the_same_seed_draws_the_same_weights_and_another_seed_others() -> None:
     first, again, other = (drawn("gru", "xavier", seed).state_dict() for seed in (1, 1, 2))
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert all(not torch.equal(first[name], other[name]) for name in first if first[name].dim() > 1)
+
+
+def test_what_is_no_matrix_and_no_bias_keeps_what_its_layer_gave_it() -> None:
+    class Normed(unrolled.Cell):
+        def __init__(self, input_size: int, hidden_size: int) -> None:
+            super().__init__(input_size, hidden_size)
+            self.xh_to_h = torch.nn.Linear(input_size + hidden_size, hidden_size)
+            self.norm = torch.nn.LayerNorm(hidden_size)
+
+    net = Net(chain(Chain(V, cell="Normed", layers=1, hidden=H)), cells={"Normed": Normed})
+    initialise(net, "xavier")
+    weights = net.state_dict()
+    assert torch.equal(weights["layers.normed1.norm.weight"], torch.ones(H))
+    assert not weights["layers.normed1.xh_to_h.bias"].any()

@@ -33,7 +33,7 @@ data = st.builds(
 net = st.builds(
     NetSettings,
     cell=texts,
-    layers=counts,
+    layers=st.integers(1, 1000),
     hidden=counts,
     dropout=shares,
     embedding=counts,

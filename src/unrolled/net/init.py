@@ -36,9 +36,10 @@ def initialise(
 
 
 def _draw(module: nn.Module, orthogonal: bool) -> None:
-    for parameter in module.parameters():
+    for name, parameter in module.named_parameters():
         if parameter.dim() < 2:
-            parameter.zero_()
+            if "bias" in name.rpartition(".")[2]:
+                parameter.zero_()
             continue
         recurrent = isinstance(module, GatedCell) and parameter is module.h_to_gates
         for block in _gates_of(module, parameter):

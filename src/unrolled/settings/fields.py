@@ -14,6 +14,7 @@ from annotated_types import Ge, Gt, Le, Lt, MinLen
 STRICT = {"extra": "forbid", "allow_inf_nan": False}
 Count = Annotated[int, Gt(0), Lt(2**31)]
 CountOrNever = Annotated[int, Ge(0), Lt(2**31)]
+Layers = Annotated[int, Gt(0), Le(1000)]
 Seed = Annotated[int, Ge(0), Lt(2**32)]
 Threads = Annotated[int, Ge(0), Le(1024)]
 Positive = Annotated[float, Gt(0)]
@@ -47,7 +48,7 @@ class NetSettings:
 
     cell: Annotated[str, MinLen(1)] = "lstm"
     """The recurrent cell: rnn, relu-rnn, lstm, gru, or PATH.py:NAME for a class of your own."""
-    layers: Count = 2
+    layers: Layers = 2
     """Recurrent layers, one on the other, L."""
     hidden: Count = 128
     """Units of each recurrent layer, H."""
