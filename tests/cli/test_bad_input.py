@@ -131,7 +131,7 @@ def test_a_directory_in_use_is_not_written_into(cli: Any, here: Path, copied: Pa
     problem = cli("train", "a.txt", *TINY, "--run", copied).problem()
     assert "is not empty" in problem and f"unrolled resume {copied}" in problem
     assert sorted(path.name for path in copied.iterdir()) == before
-    assert "is not empty" in cli("train", "a.txt", *TINY, "--run", "a.txt").problem()
+    assert "is a file" in cli("train", "a.txt", *TINY, "--run", "a.txt").problem()
 
 
 @pytest.mark.parametrize(("flag", "value"), [("--epochs", "0"), ("--max-updates", "-4"), ("--epochs", "x")])

@@ -134,6 +134,7 @@ def test_a_signal_during_validation_or_sampling_is_obeyed_and_loses_nothing(
     due = checkpoints.read_state(broken / "last")[1]["position"]["due"]
     assert due and due[0] == {"evaluate": "validate", "diary_entry": "sample"}[busy]
     unrolled.resume(broken)
+    assert not checkpoints.read_state(broken / "last")[1]["position"]["due"]
     assert fingerprint(broken) == fingerprint(straight.directory)
 
 
@@ -205,6 +206,67 @@ def test_a_finished_run_goes_on_when_its_end_is_moved(
     assert {n: fingerprint(short.directory)[n] for n in names} == {
         n: fingerprint(long.directory)[n] for n in names
     }
+
+
+def test_a_signal_in_the_events_of_the_last_update_leaves_a_run_that_a_resume_finishes(
+    text: Path, small: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {**small, "max_updates": 26, "epochs": 0}
+    straight = unrolled.train(text, run=tmp_path / "straight", **settings)
+    real, calls = session.evaluate, []
+
+    def second(*args: Any, **kwargs: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 2:
+            terminate()
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(session, "evaluate", second)
+    with pytest.raises(Interrupted):
+        unrolled.train(text, run=tmp_path / "broken", **settings)
+    unrolled.resume(tmp_path / "broken")
+    state = checkpoints.read_state(tmp_path / "broken" / "last")[1]
+    assert state["position"]["due"] == [] and state["position"]["validation_nats"] is not None
+    assert fingerprint(tmp_path / "broken") == fingerprint(straight.directory)
+    calls.append(1)
+    unrolled.resume(tmp_path / "broken")
+    assert fingerprint(tmp_path / "broken") == fingerprint(straight.directory)
+
+
+def test_a_second_signal_quits_at_once(text: Path, small: dict[str, Any], tmp_path: Path) -> None:
+    def twice() -> None:
+        interrupt()
+        interrupt()
+
+    with pytest.raises(KeyboardInterrupt):
+        unrolled.train(text, run=tmp_path / "run", listener=At(20, twice), **small)
+    assert unrolled.Run(tmp_path / "run").updates()[0] == 16
+
+
+def test_an_end_that_has_passed_is_refused_and_the_run_is_as_it_was(
+    text: Path, small: dict[str, Any], tmp_path: Path
+) -> None:
+    run = unrolled.train(text, run=tmp_path / "run", **small)
+    before = (run.directory / "config.toml").read_bytes()
+    for end in ({"max_updates": 10}, {"epochs": 1}, {"max_updates": 0}):
+        with pytest.raises(UsageError, match=r"later one|more than 0"):
+            unrolled.resume(run.directory, **end)
+    with pytest.raises(UsageError):
+        unrolled.resume(run.directory, max_updates=3_000_000_000)
+    with pytest.raises(UsageError):
+        unrolled.resume(run.directory, device="quantum")
+    assert (run.directory / "config.toml").read_bytes() == before
+
+
+def test_a_catalog_text_is_written_again_when_the_cache_was_cleared(
+    small: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UNROLLED_CACHE", str(tmp_path / "cache"))
+    settings = {**small, "max_updates": 20, "epochs": 0}
+    with pytest.raises(Crash):
+        unrolled.train("counting", run=tmp_path / "run", listener=At(10, crash), **settings)
+    shutil.rmtree(tmp_path / "cache")
+    assert unrolled.resume(tmp_path / "run").updates()[0] == 20
 
 
 def test_a_changed_text_is_refused_and_a_moved_one_is_found(

@@ -241,6 +241,56 @@ def test_metrics_that_a_full_disk_held_back_are_written_when_there_is_space(
     assert kept == [(e["kind"], e["update"]) for e in straight.metrics.lines()]
 
 
+def test_a_last_checkpoint_that_cannot_be_written_is_an_error(
+    text: Path, small: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notes = Notes(20, lambda: monkeypatch.setattr(checkpoint, "write_synced", full))
+    with pytest.raises(SaveError, match="the newest saved is update 16"):
+        unrolled.train(
+            text, run=tmp_path / "run", listener=notes, **{**small, "max_updates": 21, "epochs": 0}
+        )
+
+
+def test_a_validation_loss_that_is_not_finite_ends_training_and_is_in_no_journal(
+    text: Path, small: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = session.evaluate
+    monkeypatch.setattr(session, "evaluate", lambda *a, **k: type(real(*a, **k))(float("inf"), 0.5, 10))
+    with pytest.raises(NonFiniteError, match="update 13: the validation loss is inf"):
+        unrolled.train(text, run=tmp_path / "run", **small)
+    assert "Infinity" not in (tmp_path / "run" / "metrics.jsonl").read_text()
+
+
+def test_a_built_in_class_is_the_built_in_cell(text: Path, small: dict[str, Any], tmp_path: Path) -> None:
+    run = unrolled.train(text, run=tmp_path / "run", cell=unrolled.GRU, **{**small, "max_updates": 3})
+    assert run.source.cell is None and run.settings.net.cell == "gru"
+    unrolled.load(run.directory)
+
+
+def test_a_class_without_a_source_file_trains_and_samples(
+    text: Path, small: dict[str, Any], tmp_path: Path
+) -> None:
+    names: dict[str, Any] = {"unrolled": unrolled, "torch": torch, "__name__": "__main__"}
+    exec(  # a class as a notebook makes it
+        "class Echo(unrolled.Cell):\n"
+        "    def step(self, x, h):\n"
+        "        h = 0.5 * h + torch.nn.functional.pad(x, (0, h.shape[1] - x.shape[1]))\n"
+        "        return h, h\n",
+        names,
+    )
+    run = unrolled.train(text, run=tmp_path / "run", cell=names["Echo"], **{**small, "hidden": 40})
+    assert len(run.sample(30, prime="the", seed=1)) == 30
+    assert unrolled.load(run.directory, cells={"Echo": names["Echo"]}).num_parameters > 0
+    with pytest.raises(UsageError, match="Echo"):
+        unrolled.load(run.directory)
+
+
+def test_an_engine_that_cannot_serve_makes_no_run(text: Path, small: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="nope"):
+        unrolled.train(text, run=tmp_path / "run", engine="nope", **small)
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_run_directory_with_something_in_it_is_refused(
     text: Path, small: dict[str, Any], tmp_path: Path
 ) -> None:
