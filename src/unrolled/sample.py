@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -164,11 +164,12 @@ class Stream:
     def save(self) -> Snapshot:
         """Return where the stream stands."""
         logits = self.logits
-        return Snapshot(self._state, logits, self._generator.get_state(), self._tail)
+        return Snapshot(map_state(torch.clone, self._state), logits, self._generator.get_state(), self._tail)
 
     def rewind(self, snapshot: Snapshot) -> None:
         """Go back to where a stream of the same net stood."""
-        self._state, self._logits, self._tail = snapshot.state, snapshot.logits, snapshot.tail
+        self._state = map_state(torch.clone, snapshot.state)
+        self._logits, self._tail = snapshot.logits, snapshot.tail
         self._generator.set_state(snapshot.generator)
 
     def fork(self, seed: int | None = None) -> Stream:
@@ -176,9 +177,7 @@ class Stream:
         other = Stream(self.net, self.choice, seed=self.seed if seed is None else seed)
         snapshot = self.save()
         generator = other._generator.get_state() if seed is not None else snapshot.generator
-        other.rewind(
-            Snapshot(map_state(lambda t: t, snapshot.state), snapshot.logits, generator, snapshot.tail)
-        )
+        other.rewind(replace(snapshot, generator=generator))
         return other
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -101,6 +102,14 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     model, config = read_model(folder)
     state_tensors, state = read_state(folder)
     return Checkpoint(model, config, state_tensors, state)
+
+
+def committed(folder: Path) -> list[int]:
+    """Return the updates whose checkpoints are committed in a folder, the newest first."""
+    if not folder.is_dir():
+        return []
+    names = (entry.name for entry in folder.iterdir() if entry.is_dir())
+    return sorted((int(name) for name in names if re.fullmatch(r"0|[1-9][0-9]{0,17}", name)), reverse=True)
 
 
 def is_checkpoint(folder: Path) -> bool:

@@ -13,7 +13,7 @@ from unrolled.cells import Cell
 from unrolled.data import Vocab
 from unrolled.errors import DamagedError, LoadError, OwnCellError, UnrolledError
 from unrolled.net import Net, Spec
-from unrolled.runs.checkpoint import is_checkpoint, read_model
+from unrolled.runs.checkpoint import committed, is_checkpoint, read_model
 
 T = TypeVar("T")
 Say = Callable[[str], None]
@@ -40,9 +40,9 @@ def load_checkpoint(path: Path, cells: Mapping[str, type[Cell]] | None, say: Say
 
 def newest_usable(run: Path, read: Callable[[Path], T], say: Say) -> tuple[Path, T]:
     """Return the newest checkpoint that ``read`` accepts; each damaged one is told to ``say``."""
-    folders = _committed(run)
     passed = []
-    for folder in folders:
+    for update in committed(run / "checkpoints"):
+        folder = run / "checkpoints" / str(update)
         try:
             found = read(folder)
         except DamagedError as error:
@@ -56,14 +56,6 @@ def newest_usable(run: Path, read: Callable[[Path], T], say: Say) -> tuple[Path,
     if not run.exists():
         raise LoadError(f"there is no run or checkpoint at {run}")
     raise LoadError(f"{run} holds no checkpoint; it was stopped before its first, or is no run")
-
-
-def _committed(run: Path) -> list[Path]:
-    folder = run / "checkpoints"
-    if not folder.is_dir():
-        return []
-    numbered = [entry for entry in folder.iterdir() if entry.name.isascii() and entry.name.isdigit()]
-    return sorted((entry for entry in numbered if entry.is_dir()), key=lambda e: int(e.name), reverse=True)
 
 
 def build_net(

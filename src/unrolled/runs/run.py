@@ -18,7 +18,7 @@ import tomli_w
 from unrolled.cells import Cell
 from unrolled.errors import DamagedError, LoadError, UnrolledError, UsageError
 from unrolled.net import Net
-from unrolled.runs.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from unrolled.runs.checkpoint import Checkpoint, committed, read_checkpoint, write_checkpoint
 from unrolled.runs.files import replace_file, replace_link
 from unrolled.runs.journal import Journal
 from unrolled.runs.model import load_checkpoint, newest_usable
@@ -91,10 +91,7 @@ class Run:
 
     def updates(self) -> list[int]:
         """Return the updates that have a committed checkpoint, the newest first."""
-        if not self.checkpoints.is_dir():
-            return []
-        names = (entry.name for entry in self.checkpoints.iterdir() if entry.is_dir())
-        return sorted((int(name) for name in names if re.fullmatch(r"\d{1,18}", name)), reverse=True)
+        return committed(self.checkpoints)
 
     def newest(self, say: Callable[[str], None]) -> tuple[int, Checkpoint]:
         """Return the newest checkpoint whose hashes hold; ``say`` hears of each that was passed over."""
