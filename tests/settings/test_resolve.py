@@ -72,7 +72,7 @@ def test_alternatives_that_come_together_both_hold() -> None:
 def test_an_alternative_that_is_switched_off_leaves_the_other_alone(zero: object) -> None:
     assert resolve(flags={"clip_value": zero}).settings.training.clip_norm == 5.0
     assert resolve("char-rnn", flags={"clip_norm": zero}).settings.training.clip_value == 5.0
-    assert resolve("demo", flags={"epochs": int(float(zero))}).settings.training.max_updates == 2000  # type: ignore[arg-type]
+    assert resolve("demo", flags={"epochs": int(float(zero))}).settings.training.max_updates == 2500  # type: ignore[arg-type]
 
 
 BAD = [

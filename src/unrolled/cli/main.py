@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from unrolled.cli.overview import overview
 from unrolled.errors import SettingsError, UnrolledError
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
@@ -21,6 +22,9 @@ def run(arguments: Sequence[str]) -> int:
 
     0 done, 1 failed, 2 wrong usage or settings, 3 nothing loadable, 130 interrupted, 143 terminated.
     """
+    if list(arguments) in ([], ["-h"], ["--help"]):
+        print(overview())
+        return 0
     from cyclopts import CycloptsError
 
     from unrolled.cli.app import app

@@ -93,7 +93,8 @@ class Terminal(Listener):
 
     def sampled(self, entry: Entry) -> None:
         """Print a sample of the diary."""
-        self.text(f"update {entry['update']:,}, temperature {entry['temperature']:g}", entry["text"])
+        text = entry["prime"].lstrip("\n") + entry["text"]
+        self.text(f"update {entry['update']:,}, temperature {entry['temperature']:g}", text)
 
     def text(self, title: str, text: str) -> None:
         """Print a text that the model wrote."""

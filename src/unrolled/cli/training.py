@@ -102,9 +102,10 @@ def _conclude(run: Run, terminal: Terminal, voice: Voice) -> None:
         print(json.dumps(_summary(run)))
     if voice.quiet or voice.json:
         return
-    temperature = run.settings.training.sample_temperature
-    text = run.sample(FINAL_LENGTH, temperature=temperature, seed=run.settings.training.seed)
-    terminal.text(f"{FINAL_LENGTH} characters at temperature {temperature:g}", text)
+    training = run.settings.training
+    temperature, prime = training.sample_temperature, training.sample_prime
+    text = run.sample(FINAL_LENGTH, prime=prime, temperature=temperature, seed=training.seed)
+    terminal.text(f"{FINAL_LENGTH} characters at temperature {temperature:g}", (prime or "") + text)
     found = _summary(run)
     best = found["best_validation_nats"]
     scored = f", best validation {best:.4f} nats" if best is not None else ""

@@ -128,6 +128,8 @@ class TrainingSettings:
     """Characters (or bytes) of a sample in the diary."""
     sample_temperature: NotNegative = 0.8
     """Temperature of the samples in the diary."""
+    sample_prime: str | None = None
+    """What the samples in the diary begin with; unset begins at a new line, where the text has lines."""
     engine: str = "auto"
     """What runs the cells: naive, torch, or auto for the fastest that can."""
     precision: Literal["float32", "float64"] = "float32"

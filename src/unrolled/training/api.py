@@ -84,6 +84,7 @@ def train_with(
         net = Net(spec, corpus.vocab, cells)
         initialise(net, settings.net.init, settings.net.init_scale, settings.net.forget_bias)
         net.boundary = settings.data.boundary
+        corpus.vocab.encode(settings.training.sample_prime or "")
         learner = _learner(net, settings, device)
         run = Run.create(place, settings, _source(paths, corpus, own), own.source if own else None)
         run.cells = cells

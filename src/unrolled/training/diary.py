@@ -11,6 +11,11 @@ from unrolled.settings import TrainingSettings
 from unrolled.training.evaluation import Stopped, undisturbed
 
 
+def diary_prime(net: Net, settings: TrainingSettings) -> str:
+    """Return what samples begin with."""
+    return default_prime(net) if settings.sample_prime is None else settings.sample_prime
+
+
 def diary_entry(
     net: Net, settings: TrainingSettings, update: int, epoch: float, stop: Callable[[], bool]
 ) -> dict[str, Any]:
@@ -19,7 +24,7 @@ def diary_entry(
     Raises Stopped when ``stop`` says so between two characters.
     """
     assert net.vocab is not None
-    prime = default_prime(net)
+    prime = diary_prime(net, settings)
     pieces = []
     with undisturbed(net):
         stream = Stream(net, Choice(settings.sample_temperature), seed=settings.seed * 1_000_003 + update)
