@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 import unrolled
-from unrolled.data import Corpus, Vocab, Window, Windows, binary_addition, padded
+from unrolled.data import Corpus, Vocab, Window, Windows, binary_addition, lane_bounds, padded
 from unrolled.errors import UsageError
 from unrolled.net import Chain, Net, chain
 from unrolled.settings import TrainingSettings
@@ -19,9 +19,6 @@ from unrolled.training.schedules import learning_rate
 
 def test_fit_trains_a_chain_on_floats_to_add_binary_numbers_of_any_length() -> None:
     draw = torch.Generator().manual_seed(3)
-    windows = [
-        Window(*binary_addition(8, 40, draw), torch.ones(9, 40, dtype=torch.bool), None) for _ in range(1)
-    ]
     windows = []
     for _ in range(20):
         x, y = binary_addition(8, 40, draw)
@@ -178,7 +175,7 @@ def test_a_document_that_starts_with_a_lane_has_lost_nothing() -> None:
     assert shortened_context(corpus, 1) == 0
     for lanes in (2, 3, 5):
         expected = 0
-        for start, stop in __import__("unrolled.data", fromlist=["lane_bounds"]).lane_bounds(63, lanes)[1:]:
+        for start, stop in lane_bounds(63, lanes)[1:]:
             at = start
             while at < stop and at % 4:
                 at += 1

@@ -155,9 +155,9 @@ def _source(paths: Sequence[Path], corpus: Corpus, own: OwnCell | None) -> Sourc
 
 
 def _material(run: Run, net: Net, learner: Learner, parts: Parts, settings: Settings) -> Material:
-    corpus, windows, validation = parts
+    _, windows, validation = parts
     updates = number_of_updates(settings.training, len(windows))
-    return Material(run, net, learner, corpus, windows, validation, settings, updates)
+    return Material(run, net, learner, windows, validation, settings, updates)
 
 
 def _plan(material: Material, position: Position, memory: int) -> Plan:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
@@ -56,12 +56,16 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
+def forked_random(device: torch.device) -> AbstractContextManager[None]:
+    """Keep torch's random states, those of the CPU and of this device, as they are over a block."""
+    return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
+
+
 @contextmanager
 def process_settings(settings: TrainingSettings) -> Iterator[None]:
     """Set threads and determinism for a while, and keep the caller's random states as they were."""
     threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    device = pick_device(settings.device)
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    with forked_random(pick_device(settings.device)):
         try:
             if settings.threads:
                 torch.set_num_threads(settings.threads)

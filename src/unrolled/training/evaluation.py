@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,7 @@ from torch import nn
 from unrolled.data import Corpus, Window, Windows, lane_bounds
 from unrolled.errors import TextError, UsageError
 from unrolled.net import Net
+from unrolled.training.environment import forked_random
 from unrolled.training.learner import on_device
 from unrolled.training.losses import Loss, loss_for
 
@@ -39,11 +40,6 @@ class Evaluation:
     def bits(self) -> float:
         """Mean loss a target, in bits."""
         return self.nats / math.log(2)
-
-
-def forked_random(device: torch.device) -> AbstractContextManager[None]:
-    """Keep torch's random states, those of the CPU and of this device, as they are over a block."""
-    return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from unrolled.data import Corpus, Window, Windows
+from unrolled.data import Window, Windows
 from unrolled.errors import Interrupted, NonFiniteError, SaveError
 from unrolled.net import Net
 from unrolled.runs import Checkpoint, Run, model_config
@@ -82,7 +82,6 @@ class Material:
     run: Run
     net: Net
     learner: Learner
-    training: Corpus
     windows: Windows
     validation: Windows | None
     settings: Settings
