@@ -6,6 +6,7 @@ from unrolled.data.cache import cache_folder
 from unrolled.data.corpus import Corpus
 from unrolled.data.examples import Examples, Field, write_jsonl
 from unrolled.data.generated import anbn_text, binary_addition, copy_task, counting_text
+from unrolled.data.hdf5 import HDF5Batches
 from unrolled.data.symbols import Symbols, stored_vocab
 from unrolled.data.tasks import TASKS, task
 from unrolled.data.vocab import Decoder, Vocab
@@ -19,6 +20,7 @@ __all__ = [
     "Decoder",
     "Examples",
     "Field",
+    "HDF5Batches",
     "Symbols",
     "Vocab",
     "Window",
