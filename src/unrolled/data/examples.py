@@ -91,7 +91,7 @@ class Examples:
         found = next((field for field in self.fields if field.name == name), None)
         if found is None:
             names = [field.name for field in self.fields]
-            raise UsageError(f"These examples have no field {name!r}{nearest(name, names) or f': {names}'}.")
+            raise UsageError(f"These examples have no field {name!r}{nearest(name, names) or f': {names}.'}")
         return found
 
     def split(self, fractions: Sequence[float]) -> list[Examples]:
@@ -204,8 +204,8 @@ def _value(row: Any, field: Field, where: str) -> Any:
         raise TextError(f"{where}: wanted an object with the fields' names, came {shown(row)}. Give a dict.")
     if field.name not in row:
         names = [str(name) for name in row]
-        hint = nearest(field.name, names) or f"; it has {shown(names)}"
-        raise TextError(f"{where}: wanted a field {field.name!r}, came none{hint}. Give it a value.")
+        hint = nearest(field.name, names) or f"; it has {shown(names)}."
+        raise TextError(f"{where}: wanted a field {field.name!r}, came none{hint} Give it a value.")
     return row[field.name]
 
 
