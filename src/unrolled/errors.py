@@ -7,6 +7,7 @@
     │   ├── SettingsError        a setting, or a file of settings; holds every problem found
     │   ├── TextError            a text that cannot be read, or is too small to learn from
     │   │   └── UnseenError      a symbol that the vocabulary lacks
+    │   ├── NetError             a net that makes no sense; names the layer
     │   └── CellError            a cell that breaks the contract of a cell
     │       └── OwnCellError     a cell of the user's that was not handed over
     ├── LoadError                exit 3  nothing loadable at this place
@@ -57,6 +58,15 @@ class UnseenError(TextError):
         super().__init__(message)
         self.symbol = symbol
         self.position = position
+
+
+class NetError(UsageError):
+    """A net that makes no sense; ``layer`` names the layer at fault, ``field`` its setting, if any."""
+
+    def __init__(self, message: str, layer: str = "", field: str = "") -> None:
+        super().__init__(message)
+        self.layer = layer
+        self.field = field
 
 
 class CellError(UsageError):

@@ -1,7 +1,21 @@
 """Nets: the spec, and the module that runs it."""
 
+from unrolled.net.chain import Chain, chain
+from unrolled.net.graph import UnrolledGraph, unroll_graph
 from unrolled.net.init import initialise
 from unrolled.net.module import Net, State
-from unrolled.net.spec import Chain, Edge, Layer, Spec, chain
+from unrolled.net.spec import Edge, Layer, Param, Spec
 
-__all__ = ["Chain", "Edge", "Layer", "Net", "Spec", "State", "chain", "initialise"]
+__all__ = [
+    "Chain",
+    "Edge",
+    "Layer",
+    "Net",
+    "Param",
+    "Spec",
+    "State",
+    "UnrolledGraph",
+    "chain",
+    "initialise",
+    "unroll_graph",
+]

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from unrolled.cells import BUILT_IN, Cell, GatedCell
 from unrolled.errors import CellError, OwnCellError, UsageError, nearest
-from unrolled.net.layers import Embedding, Linear, OneHot
-from unrolled.net.spec import INPUTS, Layer, Spec
+from unrolled.net.layers import Embedding, LayerModule, Linear, OneHot, Shape, settings_of
+from unrolled.net.spec import Layer, Spec
 from unrolled.unrolling import choose_engine, unroll
 
 if TYPE_CHECKING:
@@ -55,11 +55,11 @@ class Net(nn.Module):
         settings = layer.settings
         if layer.type == "one-hot":
             gathers = follower is not None and issubclass(_cell_class(follower, cells), GatedCell)
-            return OneHot(settings["size"], dense=not gathers), settings["size"]
+            return (None if gathers else _make(OneHot, layer, ())), settings["size"]
         if layer.type == "floats":
             return None, settings["size"]
         if layer.type == "embedding":
-            return Embedding(settings["size"], settings["width"]), settings["width"]
+            return _make(Embedding, layer, ()), settings["width"]
         if layer.type == "recurrent":
             cell = _make_cell(_cell_class(layer, cells), width, settings["hidden"])
             return cell, cell.output_size
@@ -67,7 +67,7 @@ class Net(nn.Module):
             self.dropouts[layer.name] = (settings["ratio"], width)
             return None, width
         if layer.type == "linear":
-            return Linear(width, settings["size"]), settings["size"]
+            return _make(Linear, layer, (Shape((width,)),)), settings["size"]
         raise UsageError(
             f"layer '{layer.name}' has the unknown type '{layer.type}'" + nearest(layer.type, TYPES)
         )
@@ -90,7 +90,7 @@ class Net(nn.Module):
         """Return the name of the engine that runs each recurrent layer over a plain window."""
         found: dict[str, str] = {}
         for name, cell in self.cells.items():
-            gathers = isinstance(cell, GatedCell) and isinstance(next(iter(self.layers.values())), OneHot)
+            gathers = isinstance(cell, GatedCell) and self.spec.layers[0].type == "one-hot"
             like = next(cell.parameters(), torch.empty(0))
             first = gathers and not found
             x = torch.zeros(2, 1, dtype=torch.long) if first else torch.zeros(2, 1, cell.input_size)
@@ -173,6 +173,8 @@ class Net(nn.Module):
         for name, module in self.layers.items():
             if isinstance(module, Cell):
                 x, next_state[name] = module.step(x, state[name])
+            elif isinstance(module, Linear) and x.dim() == 2:
+                x = module(x[None])[0]
             else:
                 x = module(x)
         return x, next_state
@@ -189,7 +191,11 @@ class Net(nn.Module):
         return masks
 
 
-TYPES = (*INPUTS, "recurrent", "dropout", "linear")
+def _make(cls: type[LayerModule], layer: Layer, inputs: tuple[Shape, ...]) -> LayerModule:
+    return cls(settings_of(layer.type, layer.settings), inputs)
+
+
+TYPES = ("one-hot", "embedding", "floats", "recurrent", "dropout", "linear")
 
 
 def _fresh_at(fresh: Tensor, t: int) -> Tensor | None:

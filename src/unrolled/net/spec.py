@@ -1,130 +1,199 @@
-"""What a net is: layers, their settings, and the edges between them.
-
-This first edition knows chains: every layer reads the one before it, at the same step.
-"""
+"""What a net is: layers, their settings, and the edges through time between them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal
 
-from unrolled.errors import LoadError
+from unrolled.errors import LoadError, UsageError, nearest
 
 Settings = Mapping[str, Any]
+Length = int | str | None
+Kind = Literal["same", "all", "last"]
+
+KINDS = ("same", "all", "last")
+PHASES = ("train", "validation", "test")
+VOCAB = "vocab"
+"""What a size is called that is the vocabulary's."""
 
 
 @dataclass(frozen=True)
 class Edge:
-    """Where a layer reads: copy ``t - shift`` of ``source``."""
+    """Where copy t of a layer reads.
+
+    ``same``: copy ``t - shift`` of ``source``. ``all``: slice t of a source of length 1 that holds a
+    sequence, the one value of a source of length 1 that does not, or all copies of a longer source.
+    ``last``: the source's last copy, which starts a recurrent layer and is an input of copy 0 of any other.
+    """
 
     source: str
-    kind: str = "same"
+    kind: Kind = "same"
     shift: int = 0
+    initial: float | Mapping[str, Any] | None = None
+    """What copy t < shift reads: None is zeros (of ids: no id), a number fills, ``{low, high, integer}``
+    draws evenly."""
+
+    def to_plain(self) -> str | dict[str, Any]:
+        """Return the edge as a file says it: the source's name alone where that is all."""
+        return self.source if self == Edge(self.source) else _without_defaults(self)
+
+
+@dataclass(frozen=True)
+class Param:
+    """What a layer's parameter is called, where it begins, and how fast it learns.
+
+    ``role`` is the layer type's own name for it (``x_to_y``), ``gate`` the slice of one gate in it. Layers
+    that give a parameter the same ``name`` share it.
+    """
+
+    role: str
+    name: str = ""
+    gate: str | None = None
+    init: Mapping[str, Any] | None = None
+    """``{type = "constant" | "uniform" | "gaussian" | ..., value, low, high, mean, std}``; see ``fill``."""
+    lr: float = 1.0
+    """What the learning rate is multiplied by; 0 never learns."""
+    decay: float = 1.0
+    """What the weight decay is multiplied by."""
+    share_from: str = ""
+    """The parameter, by name, that this one is."""
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer: a name, a type, the settings of that type, and its sources in order."""
+    """One layer: a name, a type, its sources in order, and the settings of that type."""
 
     name: str
     type: str
     sources: tuple[Edge, ...] = ()
     settings: Settings = field(default_factory=dict)
+    params: tuple[Param, ...] = ()
+    unroll: Length = None
+    """How many copies: a number, a named length, or None for the net's."""
+    partition: int | None = None
+    """The dimension it is split along: 0 lanes, 1 features, -1 not; None takes the net's."""
+    include: tuple[str, ...] = ()
+    """The phases it belongs to; empty means all."""
+    exclude: tuple[str, ...] = ()
+    """The phases it doesn't belong to."""
+
+    def belongs_to(self, phase: str | None) -> bool:
+        """Tell whether the layer is there in a phase; None asks for every layer."""
+        if phase is None:
+            return True
+        return phase not in self.exclude and (not self.include or phase in self.include)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the layer as a file says it, without what is as usual."""
+        plain = _without_defaults(self, leave_out=("sources", "settings", "params"))
+        if self.sources:
+            plain["sources"] = [edge.to_plain() for edge in self.sources]
+        plain |= {name: _plain(value) for name, value in self.settings.items()}
+        if self.params:
+            plain["params"] = [_without_defaults(param) for param in self.params]
+        return plain
 
 
 @dataclass(frozen=True)
 class Spec:
-    """A net as a list of layers, in the order in which they are computed."""
+    """A net as a list of layers."""
 
     layers: tuple[Layer, ...]
+    name: str = ""
+    unroll: Length = None
+    """How many copies a layer has that says nothing else; None leaves it to the data."""
+    partition: int | None = None
+    """The dimension along which layers are split that say nothing else."""
 
     def __iter__(self) -> Iterator[Layer]:
         return iter(self.layers)
 
+    def __getitem__(self, name: str) -> Layer:
+        """Return the first layer of a name; UsageError where there is none."""
+        for layer in self.layers:
+            if layer.name == name:
+                return layer
+        names = [layer.name for layer in self.layers]
+        raise UsageError(f"the net has no layer '{name}'" + nearest(name, names))
+
+    def in_phase(self, phase: str | None) -> Spec:
+        """Return the net without the layers that don't belong to a phase; None keeps all."""
+        return replace(self, layers=tuple(layer for layer in self.layers if layer.belongs_to(phase)))
+
+    def length_of(self, layer: Layer) -> Length:
+        """Return how many copies a layer has; None is the length of the data.
+
+        A layer that gives the net's own number is as long as the net; one copy holds a whole text.
+        """
+        if layer.unroll is None and layer.type == "text":
+            return 1
+        length = self.unroll if layer.unroll is None else layer.unroll
+        return None if length == self.unroll and length != 1 else length
+
+    def with_vocab(self, size: int) -> Spec:
+        """Return the net with every size called ``"vocab"`` set to a vocabulary's size."""
+        return replace(self, layers=tuple(_sized(layer, size) for layer in self.layers))
+
     @property
     def input_size(self) -> int:
         """How many different ids the net reads, V, or how wide its float input is, D."""
-        return int(next(layer.settings["size"] for layer in self if layer.type in INPUTS))
+        readers = (layer for layer in self if layer.type in ("ids", "one-hot", "embedding", "floats"))
+        size = next((layer.settings["size"] for layer in readers), 0)
+        return int(size) if not isinstance(size, str) else 0
 
     @property
     def output_size(self) -> int:
         """How wide the output is: V logits, or K numbers."""
-        return int(self.layers[-1].settings["size"])
+        return int(next(layer for layer in reversed(self.layers) if layer.type == "linear").settings["size"])
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the spec as plain lists and dicts, as ``config.json`` holds it."""
-        return {
-            "layers": [
-                {
-                    "name": layer.name,
-                    "type": layer.type,
-                    "sources": [vars(edge) for edge in layer.sources],
-                    **dict(layer.settings),
-                }
-                for layer in self
-            ]
+        """Return the spec as plain lists and dicts, as ``config.json`` and TOML files hold it."""
+        head = {
+            key: value for key, value in vars(self).items() if key != "layers" and value not in ("", None)
         }
+        return {**head, "layers": [layer.to_dict() for layer in self]}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Spec:
         """Read what ``to_dict`` wrote; LoadError for anything else."""
         try:
-            return cls(tuple(_layer(dict(entry)) for entry in data["layers"]))
-        except (KeyError, TypeError, ValueError) as error:
+            head = {key: data[key] for key in ("name", "unroll", "partition") if key in data}
+            return cls(tuple(layer_from_dict(entry) for entry in data["layers"]), **head)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise LoadError(f"the net's layer list can't be read: {error!r}") from error
 
 
-INPUTS = ("one-hot", "embedding", "floats")
+def layer_from_dict(entry: Mapping[str, Any]) -> Layer:
+    """Read what ``Layer.to_dict`` wrote; KeyError or TypeError for what it could not have written."""
+    rest = dict(entry)
+    sources = tuple(_edge(edge) for edge in rest.pop("sources", ()))
+    params = tuple(Param(**param) for param in rest.pop("params", ()))
+    known = {f.name for f in fields(Layer)} - {"settings"}
+    own = {key: rest.pop(key) for key in list(rest) if key in known}
+    for key in ("include", "exclude"):
+        own[key] = tuple(own.get(key, ()))
+    return Layer(sources=sources, params=params, settings=rest, **own)
 
 
-def _layer(entry: dict[str, Any]) -> Layer:
-    name, kind, sources = entry.pop("name"), entry.pop("type"), entry.pop("sources")
-    return Layer(name, kind, tuple(Edge(**edge) for edge in sources), entry)
+def _edge(plain: str | Mapping[str, Any]) -> Edge:
+    return Edge(plain) if isinstance(plain, str) else Edge(**plain)
 
 
-@dataclass(frozen=True)
-class Chain:
-    """The sizes of a chain: input, recurrent layers one on the other, linear output."""
-
-    outputs: int
-    """Width of the output: how many ids there are, V, or the numbers of a float target."""
-    inputs: int = 0
-    """Numbers of a float input, D; 0 reads ids, as many as there are outputs."""
-    cell: str = "lstm"
-    """A built-in cell, or PATH.py:NAME."""
-    layers: int = 2
-    """How many recurrent layers, L."""
-    hidden: int = 128
-    """Units of each recurrent layer, H."""
-    dropout: float = 0.0
-    """Share of outputs that are zeroed after each recurrent layer while training."""
-    embedding: int = 0
-    """Width of a learned embedding of the ids; 0 reads them one-hot."""
-    embedding_dropout: float = 0.0
-    """Share of the embedding's numbers that is zeroed while training."""
+def _sized(layer: Layer, size: int) -> Layer:
+    named = [key for key, value in layer.settings.items() if value == VOCAB and key in ("size", "shape")]
+    return replace(layer, settings={**layer.settings, **dict.fromkeys(named, size)}) if named else layer
 
 
-def chain(sizes: Chain) -> Spec:
-    """List the layers of a chain: ``onehot -> lstm1 -> dropout1 -> ... -> logits``."""
-    built: list[Layer] = []
+def _without_defaults(value: Any, leave_out: tuple[str, ...] = ()) -> dict[str, Any]:
+    return {
+        f.name: _plain(getattr(value, f.name))
+        for f in fields(value)
+        if f.name not in leave_out and getattr(value, f.name) != f.default
+    }
 
-    def add(name: str, kind: str, **settings: Any) -> None:
-        sources = (Edge(built[-1].name),) if built else ()
-        built.append(Layer(name, kind, sources, settings))
 
-    if sizes.inputs:
-        add("input", "floats", size=sizes.inputs)
-    elif sizes.embedding:
-        add("embedding", "embedding", size=sizes.outputs, width=sizes.embedding)
-        if sizes.embedding_dropout:
-            add("dropout0", "dropout", ratio=sizes.embedding_dropout)
-    else:
-        add("onehot", "one-hot", size=sizes.outputs)
-    label = sizes.cell.rpartition(":")[2].lower().replace("-", "_")
-    for number in range(1, sizes.layers + 1):
-        add(f"{label}{number}", "recurrent", cell=sizes.cell, hidden=sizes.hidden)
-        if sizes.dropout:
-            add(f"dropout{number}", "dropout", ratio=sizes.dropout)
-    add("output" if sizes.inputs else "logits", "linear", size=sizes.outputs)
-    return Spec(tuple(built))
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple | list):
+        return [_plain(part) for part in value]
+    return dict(value) if isinstance(value, Mapping) else value

@@ -1,0 +1,103 @@
+"""The layers through which values come into a net."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from unrolled.net.layers.base import (
+    NUMBER,
+    SHAPE,
+    SIZE,
+    LayerModule,
+    Misfit,
+    Setting,
+    Shape,
+    usually,
+)
+
+
+class Ids(LayerModule):
+    """Ids from outside, [n, B] of ``size`` different ones; -1 is no id."""
+
+    settings: ClassVar[Mapping[str, Setting]] = {"size": SIZE}
+    sources = (0, 0)
+    reads_outside = True
+
+    @classmethod
+    def shape_of(cls, settings: Mapping[str, Any], inputs: Sequence[Shape]) -> Shape:
+        """Return one of ``size`` ids."""
+        return Shape((), settings["size"])
+
+
+class Text(Ids):
+    """A text's successive ids, held by one copy: copy t of a reader takes the t-th, a label the one after."""
+
+    settings: ClassVar[Mapping[str, Setting]] = {"size": usually(SIZE, "vocab")}
+
+
+class Label(LayerModule):
+    """What a text goes on with: copy t is id t + 1."""
+
+    reads_outside = True
+
+    @classmethod
+    def shape_of(cls, settings: Mapping[str, Any], inputs: Sequence[Shape]) -> Shape:
+        """Return the text's shape."""
+        if not inputs[0].ids:
+            raise Misfit(0, "ids")
+        return inputs[0]
+
+
+class Floats(LayerModule):
+    """Numbers from outside, [n, B, *size]."""
+
+    settings: ClassVar[Mapping[str, Setting]] = {"size": SHAPE}
+    sources = (0, 0)
+    reads_outside = True
+
+    @classmethod
+    def shape_of(cls, settings: Mapping[str, Any], inputs: Sequence[Shape]) -> Shape:
+        """Return ``size`` as axes."""
+        return Shape(_axes(settings["size"]))
+
+
+class Continues(LayerModule):
+    """Marks from outside, [T, B]: 0 where a sequence starts, which makes the whole net start anew there."""
+
+    sources = (0, 0)
+    reads_outside = True
+
+    @classmethod
+    def shape_of(cls, settings: Mapping[str, Any], inputs: Sequence[Shape]) -> Shape:
+        """Return one number."""
+        return Shape()
+
+
+class Constant(LayerModule):
+    """The same number everywhere, [n, B, *size]."""
+
+    settings: ClassVar[Mapping[str, Setting]] = {"size": SHAPE, "value": usually(NUMBER, 0.0)}
+    sources = (0, 0)
+
+    def __init__(self, settings: Mapping[str, Any], inputs: Sequence[Shape]) -> None:
+        super().__init__(settings, inputs)
+        self.register_buffer("value", torch.tensor(float(settings["value"])), persistent=False)
+
+    value: Tensor
+
+    @classmethod
+    def shape_of(cls, settings: Mapping[str, Any], inputs: Sequence[Shape]) -> Shape:
+        """Return ``size`` as axes."""
+        return Shape(_axes(settings["size"]))
+
+    def filled(self, copies: int, lanes: int) -> Tensor:
+        """Return [copies, lanes, *size]."""
+        return self.value.expand(copies, lanes, *self.shape.features)
+
+
+def _axes(size: int | Sequence[int]) -> tuple[int, ...]:
+    return (size,) if isinstance(size, int) else tuple(size)
