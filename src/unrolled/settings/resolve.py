@@ -94,6 +94,6 @@ def _flat_layers(environment: Mapping[str, str] | None, flags: Mapping[str, Any]
 
 def _from_text(name: str, value: Any) -> Any:
     """Split the values of tuple settings, which are one comma-separated text outside TOML."""
-    if name in ("split", "sample_at") and isinstance(value, str):
+    if name in ("split", "sample_at", "lr_steps", "lr_values") and isinstance(value, str):
         return [part.strip() for part in value.split(",") if part.strip()]
     return value
