@@ -37,7 +37,14 @@ RunPath = Annotated[Path, Parameter(help="A run's directory, or one checkpoint o
 
 
 def train(
-    *text: Annotated[str, Parameter(help="Text files, or a name that 'unrolled data list' shows.")],
+    *text: Annotated[
+        str,
+        Parameter(help="Text files, a name that 'unrolled data list' shows, JSON lines, or a job.conf."),
+    ],
+    net: Annotated[
+        str | None,
+        Parameter(help="A net: TOML, .conf, .prototxt, net.py:FUNCTION, or a shipped pattern's name."),
+    ] = None,
     run: Annotated[Path | None, Parameter(help="The run's directory [default: runs/<stem>-NNN].")] = None,
     recipe: Annotated[str | None, Parameter(help="A shipped recipe's name, or a TOML file.")] = None,
     quiet: Annotated[bool, Parameter(help="Print nothing but errors.")] = False,
@@ -52,7 +59,8 @@ def train(
     if print_config:
         training.print_config(recipe, given, json)
     else:
-        training.train(list(text), run, recipe, given, training.Voice(quiet, json))
+        what = training.What(tuple(text), net, recipe)
+        training.train(what, run, given, training.Voice(quiet, json))
 
 
 def resume(

@@ -17,12 +17,12 @@ from unrolled.net.execution import AGE, Call, Execution, State
 from unrolled.net.fill import fill_params
 from unrolled.net.layers import Accuracy, Dropout, LayerModule, Loss, Sample
 from unrolled.net.score import Score, score
-from unrolled.net.spec import Layer, Length, Spec
+from unrolled.net.spec import VOCAB, Layer, Length, Spec
 from unrolled.net.wiring import Wiring
 from unrolled.unrolling import choose_engine
 
 if TYPE_CHECKING:
-    from unrolled.data import Vocab
+    from unrolled.data import Field, Vocab
 
 Values = dict[str, Tensor]
 Lengths = Tensor | Mapping[Length, Tensor] | None
@@ -47,7 +47,9 @@ class Net(nn.Module):
         like: Net | None = None,
     ) -> None:
         super().__init__()
-        self.spec = spec if vocab is None else spec.with_vocab(len(vocab))
+        self.spec = spec if vocab is None else spec.with_sizes({VOCAB: len(vocab)})
+        self.fields: tuple[Field, ...] = ()
+        """What the inputs' values are read by, where the data are examples."""
         self.vocab, self.phase = vocab, phase or phases_of(spec)[0]
         self.boundary: str | None = None
         self.engine = "auto"
@@ -68,7 +70,7 @@ class Net(nn.Module):
         if self.wiring.spec == self.spec.in_phase(phase):
             return self
         net = Net(self.spec, self.vocab, self.own_cells, phase=phase, like=self)
-        net.boundary, net.engine = self.boundary, self.engine
+        net.boundary, net.engine, net.fields = self.boundary, self.engine, self.fields
         like = next(self.parameters(), torch.empty(0))
         return net.to(like.device, like.dtype).train(self.training)
 
@@ -373,7 +375,7 @@ class Net(nn.Module):
         layer, shape = self.wiring.layers[name], self.wiring.shapes[name]
         if layer.type == "continues":
             return x
-        size = shape.ids or (layer.settings["size"] if layer.type in ("one-hot", "embedding") else 0)
+        size = shape.ids or getattr(self.layers[name], "size", 0)
         axes = () if size else shape.features
         if x.dim() != 2 + len(axes) or tuple(x.shape[2:]) != axes or x.is_floating_point() == bool(size):
             wanted = "whole numbers [T, B]" if size else f"floats [T, B{''.join(f', {n}' for n in axes)}]"

@@ -17,7 +17,7 @@ import tomli_w
 
 from unrolled.cells import Cell
 from unrolled.errors import DamagedError, LoadError, UnrolledError, UsageError
-from unrolled.net import Net
+from unrolled.net import Net, Spec
 from unrolled.runs.checkpoint import Checkpoint, committed, read_checkpoint, write_checkpoint
 from unrolled.runs.files import replace_file, replace_link
 from unrolled.runs.journal import Journal
@@ -36,6 +36,8 @@ class Source:
     text_sha256: str
     cell: str | None = None
     cell_sha256: str | None = None
+    spec: Spec | None = None
+    """The net, where it is not the chain that the settings describe."""
 
 
 class Run:
@@ -234,6 +236,8 @@ def next_run_directory(stem: str, under: Path = Path("runs")) -> Path:
 def _write_config(path: Path, settings: Settings, source: Source) -> None:
     text: dict[str, Any] = {"paths": list(source.text), "sha256": source.text_sha256}
     tables: dict[str, Any] = {"text": text, **to_tables(settings)}
+    if source.spec is not None:
+        tables["spec"] = source.spec.to_dict()
     if source.cell is not None:
         own = {"name": source.cell, "sha256": source.cell_sha256}
         tables["own_cell"] = {key: value for key, value in own.items() if value is not None}
@@ -243,8 +247,9 @@ def _write_config(path: Path, settings: Settings, source: Source) -> None:
 def _read_config(path: Path) -> tuple[Settings, Source]:
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
-        text, cell = tables.pop("text"), tables.pop("own_cell", {})
-        source = Source(tuple(text["paths"]), text["sha256"], cell.get("name"), cell.get("sha256"))
+        text, cell, spec = tables.pop("text"), tables.pop("own_cell", {}), tables.pop("spec", None)
+        net = None if spec is None else Spec.from_dict(spec)
+        source = Source(tuple(text["paths"]), text["sha256"], cell.get("name"), cell.get("sha256"), net)
         return from_tables(str(path), tables), source
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DamagedError(f"{path} can't be read: {error}") from error

@@ -34,8 +34,12 @@ class DataSettings:
     """Where documents end: 'line', 'file', or a text of your own; the state starts anew after it."""
     split: tuple[Annotated[float, Gt(0), Le(1)], ...] = (0.95, 0.05)
     """Shares of the text, by position, for training and for validation; the rest is left alone."""
+    task: Annotated[str, MinLen(1)] | None = None
+    """A generated task to learn instead of a file of examples, for nets that read examples."""
+    examples: Count = 4000
+    """How many examples of the task there are, training and validation together."""
     lanes: Count = 50
-    """How many places of the text are read in parallel, B."""
+    """How many places of the text are read in parallel, or examples in a batch, B."""
     window: Count = 50
     """Steps between two updates, and how far gradients reach back, T."""
 
@@ -150,6 +154,8 @@ class TrainingSettings:
     """Where to compute: cpu, cuda, cuda:1 ..., or auto for a GPU where there is one."""
     threads: Threads = 0
     """Processor threads that PyTorch may use; 0 leaves its own choice."""
+    debug: bool = False
+    """At each report, write the mean size of each layer's values and gradients, by step, to debug.jsonl."""
     deterministic: bool = False
     """Demand PyTorch's deterministic algorithms; an operation that has none fails."""
 
