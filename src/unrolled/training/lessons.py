@@ -46,7 +46,9 @@ def _job(path: str, texts: Sequence[str]) -> tuple[Lesson, Tables]:
     tables: dict[str, dict[str, Any]] = {}
     for name, value in job.settings.items():
         tables.setdefault(GROUP_OF[name], {})[name] = value
-    lesson = Lesson(found, spec=job.spec, vocab=job.vocab(), name=job.name or Path(path).stem, notes=job.notes)
+    lesson = Lesson(
+        found, spec=job.spec, vocab=job.vocab(), name=job.name or Path(path).stem, notes=job.notes
+    )
     return lesson, (path, tables)
 
 
