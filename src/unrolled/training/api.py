@@ -321,11 +321,11 @@ def _restored(run: Run, state: dict[str, Any]) -> Position:
     """Return where the checkpoint stands, with the journals cut back to it."""
     try:
         position = Position(**state["position"])
-        sizes = state["journals"]
+        sizes = dict(state["journals"])
     except (KeyError, TypeError) as error:
         raise DamagedError(f"the checkpoint's state.json is incomplete: {error!r}") from error
-    run.metrics.cut(sizes["metrics"])
-    run.samples.cut(sizes["samples"])
+    for name, journal in run.journals.items():
+        journal.cut(sizes.get(name, 0))
     return position
 
 
