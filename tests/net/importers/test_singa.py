@@ -55,6 +55,10 @@ def complaint(conf: Path, net: str, length: str = "unroll_len: 3", head: str = "
     return said.removeprefix(f"{conf}:")
 
 
+def vocab(size: int) -> Vocab:
+    return Vocab.of([chr(0x4E00 + number) for number in range(size)])
+
+
 def kinds(spec: Spec) -> dict[str, tuple[str, dict[str, Any]]]:
     return {found.name: (found.type, dict(found.settings)) for found in spec}
 
@@ -324,7 +328,7 @@ def test_a_net_draws_each_gates_parameters_as_the_job_says_and_keeps_the_hidden_
             f'"{name}" init {{ type: kGaussian mean: 0.5 std: 2 }}',
             f'"{name}" init {{ type: kConstant value: {number} }}',
         )
-    module = Net(job(conf, net).spec.with_vocab(11))
+    module = Net(job(conf, net).spec, vocab(11))
     gru = dict(module.named_parameters())
     for packed, zrn in (("x_to_rzn", (0, 1, 2)), ("h_to_rzn", (3, 4, 5)), ("bias_rzn", (6, 7, 8))):
         r, z, n = gru[f"layers.gru1.{packed}"].chunk(3, dim=-1)
@@ -379,7 +383,7 @@ def test_a_parameter_may_be_shared_from_another_layers(conf: Path) -> None:
 def test_the_shipped_net_reads_text_with_state_and_the_sampling_net_says_on_from_its_weights() -> None:
     folder = Path(str(resources.files("unrolled") / "recipes" / "singa"))
     torch.manual_seed(5)
-    net = Net(read_job(folder / "char-rnn.conf").spec.with_vocab(101)).double()
+    net = Net(read_job(folder / "char-rnn.conf").spec, vocab(101)).double()
     ids = torch.randint(101, (9, 3))
     whole, _ = net({"data": ids[:-1], "label": ids[1:]})
     first, state = net({"data": ids[:5]})
@@ -594,7 +598,7 @@ def test_an_error_that_comes_later_can_be_told_with_its_line(conf: Path) -> None
 def test_a_net_that_builds_wrong_shapes_is_told_at_its_layer(conf: Path) -> None:
     found = job(conf, CHAR_RNN.replace("num_output: 11", "num_output: 12"))
     with pytest.raises(NetError) as caught:
-        Net(found.spec.with_vocab(11))
+        Net(found.spec, vocab(11))
     assert str(found.located(caught.value)).startswith(f"{conf}:7:41: layer 'loss'")
 
 
