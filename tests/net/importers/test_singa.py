@@ -143,6 +143,19 @@ def test_layers_of_two_lengths_stay_as_they_are(conf: Path) -> None:
     assert copies["0#d"] == ["0#b", "3#e"] and copies["1#d"] == ["1#b", "0#d"]
 
 
+def test_a_second_gru_is_one_more_layer_block(conf: Path) -> None:
+    gru2 = layer("gru2", "kGRU", "gru_conf { dim_hidden: 5 }")
+    one = job(conf).spec
+    two = job(conf, DATA + ONEHOT + GRU1 + gru2 + LABEL + IP.replace("gru1", "gru2") + LOSS).spec
+    assert [found.name for found in two] == ["data", "onehot", "gru1", "gru2", "label", "ip", "loss"]
+    assert two["gru1"] == one["gru1"] and two["ip"].sources == (Edge("gru2"),)
+    copies = {copy.name: copy.sources for copy in unroll_graph(two)}
+    assert copies["1#gru2"] == ("1#gru1", "0#gru2") and copies["1#ip"] == ("1#gru2",)
+    net = Net(two, vocab(11))
+    assert net.wiring.gathered == {"onehot"}
+    assert dict(net.named_parameters())["layers.gru2.x_to_rzn"].shape == (7, 15)
+
+
 def test_a_shift_skips_through_time(conf: Path) -> None:
     gru = layer("gru2", "kGRU", "shift: 2 gru_conf { dim_hidden: 5 }")
     spec = job(conf, DATA + ONEHOT + GRU1 + gru).spec
