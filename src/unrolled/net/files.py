@@ -193,7 +193,9 @@ def _call(function: Callable[[], Any], place: str, name: str) -> Any:
         if not isinstance(error, (Exception, SystemExit)):
             raise
         file = str(Path(place).expanduser().resolve())
-        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+        lines = [
+            frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file
+        ]
         where = f"{place}, line {lines[-1]}" if lines else f"{place}:{name}"
         message = " ".join(str(error).split())[:300]
         if isinstance(error, UsageError | LoadError):
