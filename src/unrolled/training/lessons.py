@@ -30,7 +30,8 @@ def lesson_of(texts: Sequence[str], net: str | None) -> tuple[Lesson, Tables | N
         return _job(loaded, net, texts)
     if net.endswith(".prototxt"):
         return _caffe(loaded, net, texts)
-    return _lesson(loaded, net, texts), (net, loaded.tables)
+    tables = {name: table for name, table in loaded.tables.items() if name not in ("about", "recipe")}
+    return _lesson(loaded, net, texts), (net, tables)
 
 
 def _lesson(loaded: Loaded, net: str, texts: Sequence[str], **more: Any) -> Lesson:
