@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from itertools import pairwise
+from random import Random
 from xml.etree import ElementTree
 
 import pytest
@@ -119,6 +120,37 @@ NETS = {
     "by hand": (by_hand(4), 1),
     "wide": (chain(Chain(9, layers=3, dropout=0.5)), 11),
 }
+
+
+def drawn_at_random(seed: int) -> Spec:
+    """A net of up to 12 layers of three lengths, with edges of every kind."""
+    draw = Random(seed)
+    layers: list[Layer] = []
+    for number in range(draw.randint(2, 12)):
+        length, edges = draw.choice([None, None, 1, "a"]), dict[Edge, None]()
+        for source in draw.choices(layers, k=draw.randint(0, 3)) if layers else ():
+            kind = "same" if source.unroll == length else draw.choice(["all", "last"])
+            kind = "last" if kind == "all" and source.unroll != 1 else kind
+            edges[Edge(source.name, kind, draw.choice([0, 0, 1, 3]) if kind == "same" else 0)] = None
+        name, long = f"l{number}", [layer for layer in layers if layer.unroll != 1]
+        if long and draw.random() < 0.25:
+            layers.append(layer(name, "mean", Edge(draw.choice(long).name, "all"), unroll=1))
+        elif edges and draw.random() < 0.5:
+            layers.append(layer(name, "recurrent", *edges, cell="rnn", hidden=3, unroll=length))
+        else:
+            layers.append(
+                layer(
+                    name,
+                    "eltwise" if edges else "floats",
+                    *edges,
+                    unroll=length,
+                    **({} if edges else {"size": 3}),
+                )
+            )
+    return Spec(tuple(layers))
+
+
+NETS |= {f"random {seed}": (drawn_at_random(seed), {"": 4, "a": 3}) for seed in range(20)}
 small = pytest.mark.parametrize(("spec", "steps"), NETS.values(), ids=NETS)
 
 

@@ -189,12 +189,17 @@ class Panel:
             self.lanes.add(group, line.kind)
             centre = partial(self._centre, column, group, line.kind)
             return centre, start, centre, end
-        if source is target is None:
-            between = [place for place in self.places.values() if min(rows) <= place.row <= max(rows)]
-            first = min(place.first for place in between if place.bar)
-            return self._around(line, self.at[first, self.blocks[first].steps[0]], rows)
+        barred = any(
+            p.bar and column in self.columns_of(p) and min(rows) < p.row < max(rows)
+            for name, p in self.places.items()
+            if name != MORE
+        )
+        if barred:
+            return self._around(line, self._ends(self.places[line.source])[0], rows)
         self.wide |= {n for n, at in ((line.source, source), (line.target, target)) if at is None}
         lane = self._lane("in", column, ("skip", line.source, line.kind), rows)
+        if source is target is None:
+            return lane, start, lane, end
         port, side = self._port(line, 0 if target is None else 1, "left"), partial(self._left, column)
         if source is None:
             return lane, start, lane, port, side
@@ -251,16 +256,20 @@ class Panel:
 
     def _back(self, line: Line) -> tuple[Mark, ...]:
         """Run around the right side of the boxes, as a shifted edge of the rolled net does."""
-        ends = [self._ends(self.places[name])[1] for name in (line.source, line.target)]
+        names = line.source, line.target
+        ends = [self._ends(self.places[name])[1] for name in names]
         rows = self.places[line.source].row, self.places[line.target].row
         loop = line.source == line.target
-        return (
-            partial(self._right_of, line.source, ends[0]),
-            self._port(line, 0, "right", rows[0] < rows[1] or loop),
-            self._lane("out", max(ends), (line.source, line.target), rows),
-            self._port(line, 1, "right", rows[1] < rows[0]),
-            partial(self._right_of, line.target, ends[1]),
-        )
+        column = min(ends)
+        lane = self._lane("out", column, names, rows)
+        sides: list[tuple[Mark, Mark]] = []
+        for end, name in enumerate(names):
+            upper = rows[end] < rows[1 - end] or (loop and end == 0)
+            port = self._port(line, end, "right", upper)
+            sides.append((partial(self._right_of, name, ends[end]), port))
+            if name == MORE or ends[end] > column:
+                sides[end] = lane, partial(self._top if upper else self._bottom, name)
+        return (*sides[0], lane, *reversed(sides[1]))
 
     def _lane(self, side: str, column: int, key: object, rows: tuple[float, float]) -> Mark:
         group = (side, self.columns[column][0])

@@ -220,28 +220,38 @@ def _places(
     lengths = {layer.name: spec.length_of(layer) for layer in shown}
     columns = {name: at[length] for name, length in lengths.items() if length in at}
     pairs = [(e.source, l.name) for l in shown for e in l.sources if e.source in lengths]
+    ends = [
+        (e.source if e.source in lengths else MORE, l.name if l.name in lengths else MORE)
+        for l in spec
+        for e in l.sources
+    ]
+    reads = [pair for pair in dict.fromkeys(ends) if pair != (MORE, MORE)]
     while True:
         spans = _spans(list(lengths), pairs, columns, len(blocks))
         spans[MORE] = (0, max(len(blocks) - 1, *columns.values()) if columns else 0)
         places = _rows(names, spans, columns.keys())
-        walls = {name for pair in pairs for name in _walls(places, *pair)}
+        walls = {name for pair in reads for name in _walls(places, *pair)}
+        walls |= {name for name, place in places.items() if place.bar and place.first == len(blocks)}
         if not walls:
             return places
         columns |= dict.fromkeys(walls, len(blocks))
 
 
 def _walls(places: Mapping[str, Place], source: str, target: str) -> list[str]:
-    """Return the bars between two boxes of which one at least is not a bar."""
+    """Return the bars in the way of a line, but those that it can go around, all ending alike at the left.
+
+    A line between columns leaves its own along its gutter, and so is in the way of bars over the source.
+    """
     low, high = sorted((places[source], places[target]), key=lambda place: place.row)
-    if low.bar and high.bar:
-        return []
-    narrow = high if low.bar else low
-    return [
-        name
+    ends = [place for place in (places[source], places[target]) if not place.bar][:1] or [low, high]
+    found = {
+        name: place
         for name, place in places.items()
         if place.bar and name != MORE and low.row < place.row < high.row
-        if place.first <= narrow.first and narrow.last <= place.last
-    ]
+        if all(place.first <= end.last and end.first <= place.last for end in ends)
+    }
+    alike = low.bar and high.bar and len({place.first for place in (low, high, *found.values())}) == 1
+    return [] if alike else list(found)
 
 
 def _spans(
