@@ -41,25 +41,33 @@ def load_cell(reference: str) -> UserCell:
     place, colon, name = reference.rpartition(":")
     if not colon or not place or not name:
         raise UsageError(f"a cell from a file is written path.py:Name, came {reference!r}")
-    path = Path(place).expanduser().resolve()
-    data = _read(path, place)
-    sha256 = hashlib.sha256(data).hexdigest()
-    code = _compile(data, path, place)
-    module = _module(code, path, place, sha256)
+    module, data = run_file(place, "a cell")
     cls = _cell_class(module, place, name)
+    path, sha256 = Path(str(module.__file__)), hashlib.sha256(data).hexdigest()
     return UserCell(cls, path, name, sha256, importlib.util.decode_source(data))
 
 
-def _read(path: Path, place: str) -> bytes:
+def run_file(place: str, what: str) -> tuple[ModuleType, bytes]:
+    """Run a user's Python file that was named on purpose, to find ``what`` in it; return it and its bytes.
+
+    UsageError where there is no such file, CellError with its line where it fails.
+    """
+    path = Path(place).expanduser().resolve()
+    data = _read(path, place, what)
+    code = _compile(data, path, place)
+    return _module(code, path, place, hashlib.sha256(data).hexdigest()), data
+
+
+def _read(path: Path, place: str, what: str) -> bytes:
     if not path.exists():
-        raise UsageError(f"there is no file {place!r}; give the path of a Python file with a cell")
+        raise UsageError(f"there is no file {place!r}; give the path of a Python file with {what}")
     if not path.is_file():
-        raise UsageError(f"{place!r} is no regular file; give the path of a Python file with a cell")
+        raise UsageError(f"{place!r} is no regular file; give the path of a Python file with {what}")
     try:
         return path.read_bytes()
     except OSError as error:
         raise UsageError(
-            f"cannot read {place!r}: {error.strerror}; give a Python file with a cell"
+            f"cannot read {place!r}: {error.strerror}; give a Python file with {what}"
         ) from error
 
 

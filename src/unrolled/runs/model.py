@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from unrolled.cells import Cell
-from unrolled.data import Vocab
+from unrolled.data import Field, Vocab
 from unrolled.errors import DamagedError, LoadError, OwnCellError, UnrolledError
 from unrolled.net import Net, Spec
 from unrolled.runs.checkpoint import committed, is_checkpoint, read_model
@@ -24,6 +24,7 @@ def model_config(net: Net) -> dict[str, Any]:
     return {
         "unrolled": _version(),
         "vocab": net.vocab.to_dict() if net.vocab else None,
+        "fields": [field.to_dict() for field in net.fields],
         "boundary": net.boundary,
         "dtype": str(next(net.parameters()).dtype).removeprefix("torch."),
         **net.spec.to_dict(),
@@ -68,6 +69,7 @@ def build_net(
     try:
         vocab = Vocab.from_dict(config["vocab"]) if config["vocab"] is not None else None
         dtype, boundary = DTYPES[config["dtype"]], config["boundary"]
+        fields = tuple(Field.from_dict(field) for field in config.get("fields", ()))
     except (KeyError, TypeError) as error:
         raise DamagedError(f"{folder}/config.json is incomplete: {error!r}") from error
     try:
@@ -81,8 +83,8 @@ def build_net(
         raise
     except BUILD_ERRORS as error:
         raise LoadError(f"{folder}/config.json describes no net that can be built: {_line(error)}") from error
-    net.boundary = boundary
-    net.load_state_dict(dict(weights))
+    net.boundary, net.fields = boundary, fields
+    net.load_weights(weights)
     return net.eval()
 
 
@@ -105,7 +107,7 @@ DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
 def _check_weights(folder: Path, net: Net, weights: Mapping[str, Tensor], dtype: torch.dtype) -> None:
-    wanted = {name: tuple(tensor.shape) for name, tensor in net.state_dict().items()}
+    wanted = {name: tuple(tensor.shape) for name, tensor in net.weights().items()}
     came = {name: tuple(tensor.shape) for name, tensor in weights.items()}
     for name in [*wanted, *came]:
         if wanted.get(name) != came.get(name):
