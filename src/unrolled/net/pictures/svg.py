@@ -30,7 +30,8 @@ def draw_svg(
     """Draw a net of one phase, rolled and unrolled, as an SVG of its own, which HTML can hold as it is.
 
     ``steps`` is as in ``unroll_graph``. Of many steps, layers or partitions the middle is left out, and
-    the picture says so; its size is bounded. An edge given twice is drawn once. UsageError and NetError as ``unroll_graph`` raises them.
+    the picture says so; its size is bounded. An edge given twice is drawn once. UsageError and NetError as
+    ``unroll_graph`` raises them.
     """
     return _Picture(scene(spec, steps, phase, partitions, cells)).draw()
 
