@@ -55,6 +55,7 @@ class Net(nn.Module):
         self.engine = "auto"
         self.dropout_generator: torch.Generator | None = None
         self.own_cells = dict(cells or {})
+        self._phases: dict[str, Net] = {}
         check(self.spec, self.phase)
         self.wiring = Wiring(self.spec.in_phase(self.phase))
         builder = Builder(self.wiring.spec, self.own_cells, like.layers.named() if like is not None else {})
@@ -66,10 +67,15 @@ class Net(nn.Module):
             fill_params(self)
 
     def in_phase(self, phase: str) -> Net:
-        """Return this net in another phase; layers that are in both are the same, weights and all."""
+        """Return this net in another phase; layers that are in both are the same, weights and all.
+
+        It is made once, so that what is set on its own layers stays.
+        """
         if self.wiring.spec == self.spec.in_phase(phase):
             return self
-        net = Net(self.spec, self.vocab, self.own_cells, phase=phase, like=self)
+        if phase not in self._phases:
+            self._phases[phase] = Net(self.spec, self.vocab, self.own_cells, phase=phase, like=self)
+        net = self._phases[phase]
         net.boundary, net.engine, net.fields = self.boundary, self.engine, self.fields
         like = next(self.parameters(), torch.empty(0))
         return net.to(like.device, like.dtype).train(self.training)
