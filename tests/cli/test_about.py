@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from unrolled.cells import BUILT_IN
+from unrolled.cells import NAMED
 from unrolled.settings import recipes
 
 
@@ -35,10 +35,10 @@ def test_data_vocab_prints_the_characters_in_the_order_of_their_ids(cli: Any, he
 def test_info_tells_versions_and_the_engine_of_each_cell_and_why(cli: Any) -> None:
     found = cli("info", "--json").json
     assert {"unrolled", "python", "torch", "threads", "gpus", "memory_free", "cache"} <= set(found)
-    assert set(found["engines"]) == {*BUILT_IN, "a cell of your own"}
+    assert set(found["engines"]) == {*NAMED, "a cell of your own"}
     said = cli("info").out
     assert "a cell of your own: naive (not torch: " in said
-    assert all(f"{name}: " in said for name in BUILT_IN)
+    assert all(f"{name}: " in said for name in NAMED)
 
 
 def test_help_lists_every_verb_and_version_the_version(cli: Any) -> None:

@@ -255,9 +255,11 @@ def test_an_embedding_looks_rows_up_and_its_gradient_reaches_those_alone() -> No
 
 def test_a_linear_layer_multiplies_and_adds_on_any_number_of_axes() -> None:
     layer = Linear(settings_of("linear", {"size": 3}), [Shape((4,))])
-    for shape in ((1, 1, 4), (1, 2, 4), (5, 2, 4), (5, 3, 2, 2)):
+    square = Linear(settings_of("linear", {"size": 3, "bias": False}), [Shape((2, 2))])
+    for shape in ((1, 4), (1, 2, 4), (5, 2, 4)):
         x = torch.randn(*shape)
-        torch.testing.assert_close(layer(x), x.flatten(2) @ layer.x_to_y + layer.bias)
+        torch.testing.assert_close(layer(x), x @ layer.x_to_y + layer.bias)
+        torch.testing.assert_close(square(x.unflatten(-1, (2, 2))), x @ square.x_to_y)
 
 
 def test_a_net_reads_floats_where_its_input_is_floats() -> None:

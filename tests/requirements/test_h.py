@@ -18,7 +18,7 @@ from unrolled.training import Listener, evaluate_text
 from unrolled.training.evaluation import evaluate
 from unrolled.training.learner import Learner
 
-CELLS = pytest.mark.parametrize("cell", ["rnn", "lstm"])
+CELLS = pytest.mark.parametrize("cell", ["rnn", "rnn2", "rnn3", "lstm"])
 LEARNED: dict[str, unrolled.Run] = {}
 
 
@@ -49,7 +49,8 @@ def test_H3_the_updater_cuts_the_graph_at_each_window_so_memory_is_constant() ->
 @CELLS
 def test_H4_the_architecture_is_a_recipe_with_the_examples_numbers(cell: str) -> None:
     found = resolve(f"counting-{cell}").settings
-    assert (found.net.cell, found.net.layers, found.net.hidden) == (cell, 1, 100)
+    built = {"rnn": ("rnn", 1), "rnn2": ("rnn", 3), "rnn3": ("concat-rnn", 1), "lstm": ("lstm", 1)}
+    assert (found.net.cell, found.net.layers, found.net.hidden) == (*built[cell], 100)
     assert (found.data.window, found.data.lanes) == (20, 10)
     training = found.training
     assert (training.epochs, training.optimizer, training.lr) == (10, "adam", 5e-4)

@@ -60,7 +60,9 @@ def test_K6_paul_graham_has_three_and_a_half_million_parameters() -> None:
     assert (data.lanes, data.window) == (100, 100)
     assert parameters(found, 97) == pytest.approx(3.5e6, rel=0.05)
     kinds = [layer.type for layer in chain_of(found, 97)]
-    assert kinds == ["one-hot", "recurrent", "dropout", "recurrent", "dropout", "linear"]
+    assert kinds == [
+        "text", "one-hot", "recurrent", "dropout", "recurrent", "dropout", "linear", "label", "softmax-loss",
+    ]  # fmt: skip
 
 
 def test_K7_the_recipes_of_the_article_have_its_sizes() -> None:

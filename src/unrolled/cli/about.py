@@ -13,7 +13,7 @@ def info(as_json: bool) -> None:
     import torch
 
     from unrolled import __version__
-    from unrolled.cells import BUILT_IN
+    from unrolled.cells import NAMED
     from unrolled.data import cache_folder
     from unrolled.training.memory import free_memory, readable
     from unrolled.unrolling import choose_engine
@@ -29,7 +29,7 @@ def info(as_json: bool) -> None:
         "cache": str(cache_folder()),
         "engines": {},
     }
-    for name, cls in BUILT_IN.items():
+    for name, cls in NAMED.items():
         engine, reasons = choose_engine(cls(3, 4), torch.zeros(2, 1, 3))
         found["engines"][name] = {"engine": engine.name, "passed_over": reasons}
     found["engines"]["a cell of your own"] = {

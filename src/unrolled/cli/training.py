@@ -91,7 +91,9 @@ def _check_no_chain(resolved: Resolved) -> None:
     """Raise UsageError for a flag that describes a chain, where a net's file is there."""
     for name in ("layers", "hidden", "dropout", "embedding", "embedding_dropout"):
         if resolved.origin[name].startswith("--"):
-            raise UsageError(f"{resolved.origin[name]} is for nets without a file; write it in the net's file")
+            raise UsageError(
+                f"{resolved.origin[name]} is for nets without a file; write it in the net's file"
+            )
 
 
 @dataclass(frozen=True)

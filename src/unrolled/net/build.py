@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from unrolled.cells import BUILT_IN, Cell, GatedCell
+from unrolled.cells import NAMED, Cell, GatedCell
 from unrolled.errors import CellError, NetError
 from unrolled.net.layers import TYPES, LayerModule, Misfit, Shape, settings_of
 from unrolled.net.params import cell_class, owners, params_of
@@ -41,7 +41,7 @@ class Builder:
     def __init__(
         self, spec: Spec, cells: Mapping[str, type[Cell]], ready: Mapping[str, nn.Module] | None = None
     ) -> None:
-        self.spec, self.cells, self.ready = spec, {**BUILT_IN, **cells}, ready or {}
+        self.spec, self.cells, self.ready = spec, {**NAMED, **cells}, ready or {}
         self.layers = {layer.name: layer for layer in spec}
         self.shapes: dict[str, Shape] = {}
         self.modules: dict[str, nn.Module] = {}

@@ -97,15 +97,11 @@ class Net(nn.Module):
 
     @property
     def target_names(self) -> tuple[str, ...]:
-        """The inputs that are targets: labels, and what only losses and accuracies read."""
+        """The inputs that losses and accuracies compare with, and labels."""
         judges = [layer for layer in self.wiring.spec if isinstance(self.layers[layer.name], Loss | Accuracy)]
         judged = {edge.source for layer in judges for edge in layer.sources[1:]}
-        others = {e.source for layer in self.wiring.spec if layer not in judges for e in layer.sources}
-        return tuple(
-            name
-            for name in self.input_names
-            if self.wiring.layers[name].type == "label" or (name in judged and name not in others)
-        )
+        labels = {layer.name for layer in self.wiring.spec if layer.type == "label"}
+        return tuple(name for name in self.input_names if name in judged | labels)
 
     @property
     def has_loss(self) -> bool:
@@ -243,12 +239,33 @@ class Net(nn.Module):
 
         ``targets`` go with one input; with inputs by name the targets are among them.
         """
-        named = dict(inputs) if isinstance(inputs, Mapping) else {self._one_input(): inputs}
-        if targets is not None:
-            named |= dict.fromkeys(self.target_names, targets)
-        call = self._call(named, state, fresh, lengths, None)
+        call = self._call(self._with_targets(inputs, targets), state, fresh, lengths, None)
         values, next_state = self._values(call)
         return score(self, values, call.lengths), next_state
+
+    def judged_values(
+        self,
+        inputs: Tensor | Mapping[str, Tensor],
+        targets: Tensor | None = None,
+        state: State | None = None,
+        *,
+        fresh: Tensor | None = None,
+        lengths: Lengths = None,
+    ) -> Values:
+        """Return every layer's values after a backward pass from the loss, with their gradients kept."""
+        call = self._call(self._with_targets(inputs, targets), state, fresh, lengths, None)
+        values, _ = self._run(call)
+        for value in values.values():
+            if value.requires_grad:
+                value.retain_grad()
+        torch.autograd.backward(score(self, values, call.lengths).total)
+        return values
+
+    def _with_targets(
+        self, inputs: Tensor | Mapping[str, Tensor], targets: Tensor | None
+    ) -> Mapping[str, Tensor]:
+        named = dict(inputs) if isinstance(inputs, Mapping) else {self._one_input(): inputs}
+        return named if targets is None else {**named, **dict.fromkeys(self.target_names, targets)}
 
     def _values(self, call: Call) -> tuple[Values, State]:
         if self.engine == "naive" and not self.is_whole and self.wiring.streams:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import torch
 
-from unrolled.cells import BUILT_IN, Cell
+from unrolled.cells import NAMED, Cell
 from unrolled.errors import CellError, NetError, OwnCellError, nearest
 from unrolled.net.layers import TYPES, settings_of
 from unrolled.net.spec import Layer, Param, Spec
@@ -33,7 +33,7 @@ def roles_of(layer: Layer, cells: Cells | None = None) -> tuple[str, ...]:
     """Return the names that a layer's type, or its cell, gives its parameters."""
     if layer.type != "recurrent":
         return TYPES[layer.type].roles(settings_of(layer.type, layer.settings))
-    cls = cell_class(layer, {**BUILT_IN, **(cells or {})}, required=False)
+    cls = cell_class(layer, {**NAMED, **(cells or {})}, required=False)
     if cls is None:
         return ()
     with torch.device("meta"):
@@ -79,7 +79,7 @@ def cell_class(layer: Layer, cells: Cells, required: bool = True) -> type[Cell] 
     tail = name.rpartition(":")[2]
     if name in cells:
         return cells[name]
-    if tail in cells and tail not in BUILT_IN:
+    if tail in cells and tail not in NAMED:
         return cells[tail]
     if not required:
         return None
@@ -88,9 +88,7 @@ def cell_class(layer: Layer, cells: Cells, required: bool = True) -> type[Cell] 
             f"this net uses the cell {name}, which is your code; name it too: --cell {name} "
             f"(in Python: cells={{'{tail}': the class}})"
         )
-    raise CellError(
-        f"there is no cell '{name}'; known are {', '.join(sorted(BUILT_IN))}" + nearest(name, BUILT_IN)
-    )
+    raise CellError(f"there is no cell '{name}'; known are {', '.join(sorted(NAMED))}" + nearest(name, NAMED))
 
 
 def _place(param: Param) -> str:

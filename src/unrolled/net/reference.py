@@ -14,8 +14,9 @@ from torch import Tensor
 
 from unrolled.cells import Cell
 from unrolled.errors import UsageError
+from unrolled.net.execution import for_cell
 from unrolled.net.graph import Copy, Link, UnrolledGraph, unroll_graph
-from unrolled.net.layers import TYPES, Constant, LayerModule, Memory
+from unrolled.net.layers import TYPES, Constant, Embedding, LayerModule, Memory, OneHot
 from unrolled.net.module import Net
 
 
@@ -69,6 +70,9 @@ class _Reference:
         module, layer = self.net.layers[copy.layer.name], copy.layer
         if layer.name in self.inputs:
             x = self.inputs[layer.name]
+            if isinstance(module, OneHot | Embedding):
+                rows: Tensor = module(x[copy.step][None])
+                return rows[0]
             return x if layer.type == "text" else x[copy.step]
         if isinstance(module, Constant):
             return module.filled(1, self.lanes)[0]
@@ -83,8 +87,8 @@ class _Reference:
 
     def _cell(self, copy: Copy, cell: Cell) -> Tensor:
         feeding = [i for i, edge in enumerate(copy.layer.sources) if edge.kind != "last"]
-        x = torch.cat([self._source(copy, i, False) for i in feeding], -1)[0]
-        y, self.states[copy.name] = cell.step(x, self._state(copy, cell))
+        x = for_cell(torch.cat([self._source(copy, i, False) for i in feeding], -1), cell)
+        y, self.states[copy.name] = cell.step(x[0], self._state(copy, cell))
         return y
 
     def _state(self, copy: Copy, cell: Cell) -> Any:

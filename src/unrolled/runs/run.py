@@ -54,6 +54,7 @@ class Run:
         self.settings, self.source = _read_config(self.directory / CONFIG)
         self.metrics = Journal(self.directory / "metrics.jsonl")
         self.samples = Journal(self.directory / "samples.jsonl")
+        self.debug = Journal(self.directory / "debug.jsonl")
         self.checkpoints = self.directory / "checkpoints"
         self.cells: Mapping[str, type[Cell]] = {}
 
@@ -90,6 +91,12 @@ class Run:
         """Replace the settings that the run goes on with."""
         _write_config(self.directory / CONFIG, settings, source)
         self.settings, self.source = settings, source
+
+    @property
+    def journals(self) -> dict[str, Journal]:
+        """The files that grow with the run; that of ``debug`` is there only where it is asked for."""
+        always = {"metrics": self.metrics, "samples": self.samples}
+        return {**always, "debug": self.debug} if self.settings.training.debug else always
 
     def updates(self) -> list[int]:
         """Return the updates that have a committed checkpoint, the newest first."""

@@ -34,7 +34,7 @@ class DataSettings:
     """Where documents end: 'line', 'file', or a text of your own; the state starts anew after it."""
     split: tuple[Annotated[float, Gt(0), Le(1)], ...] = (0.95, 0.05)
     """Shares of the text, by position, for training and for validation; the rest is left alone."""
-    task: Annotated[str, MinLen(1)] | None = None
+    task: str = ""
     """A generated task to learn instead of a file of examples, for nets that read examples."""
     examples: Count = 4000
     """How many examples of the task there are, training and validation together."""
@@ -51,7 +51,7 @@ class NetSettings:
     __pydantic_config__ = STRICT
 
     cell: Annotated[str, MinLen(1)] = "lstm"
-    """The recurrent cell: rnn, relu-rnn, lstm, gru, or PATH.py:NAME for a class of your own."""
+    """The recurrent cell: rnn, relu-rnn, lstm, gru, concat-rnn, or PATH.py:NAME for a class of your own."""
     layers: Layers = 2
     """Recurrent layers, one on the other, L."""
     hidden: Count = 128

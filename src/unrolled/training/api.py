@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,10 @@ class Lesson:
     """What the run is called; empty takes the first text's name."""
     notes: tuple[str, ...] = ()
     """What is worth saying first."""
+    cells: Mapping[str, type[Cell]] = field(default_factory=dict)
+    """Cells that come with the net."""
+    telling: Callable[[], AbstractContextManager[None]] = nullcontext
+    """Adds to a NetError where in the net's file the layer stands."""
 
 
 def train(
@@ -90,9 +95,10 @@ def train_with(settings: Settings, lesson: Lesson, directory: Path | None, liste
     for note in lesson.notes:
         listener.said(note)
     reading = _read(lesson, settings, listener)
-    cells = own.cells if own else {}
+    cells = {**lesson.cells, **(own.cells if own else {})}
     spec = _spec_of(lesson, settings, reading)
-    memory = estimate_memory(spec, settings, cells)
+    with lesson.telling():
+        memory = estimate_memory(spec, settings, cells)
     listener.estimated(*memory)
     with process_settings(settings.training), stop_flag() as stop:
         torch.manual_seed(settings.training.seed)
@@ -120,7 +126,7 @@ def _read(lesson: Lesson, settings: Settings, listener: Listener) -> Reading:
     """Open what is learned from: a text, or examples, as the net asks for."""
     if lesson.spec is not None and not reads_text(lesson.spec):
         return read_examples(lesson.spec, lesson.texts, settings)
-    if settings.data.task is not None:
+    if settings.data.task:
         raise UsageError(f"the task {settings.data.task} has examples; name a net that reads them with --net")
     if not lesson.texts:
         raise UsageError("train needs a text: a file, or a name that 'unrolled data list' shows")
@@ -321,11 +327,11 @@ def _restored(run: Run, state: dict[str, Any]) -> Position:
     """Return where the checkpoint stands, with the journals cut back to it."""
     try:
         position = Position(**state["position"])
-        sizes = state["journals"]
+        sizes = dict(state["journals"])
     except (KeyError, TypeError) as error:
         raise DamagedError(f"the checkpoint's state.json is incomplete: {error!r}") from error
-    run.metrics.cut(sizes["metrics"])
-    run.samples.cut(sizes["samples"])
+    for name, journal in run.journals.items():
+        journal.cut(sizes.get(name, 0))
     return position
 
 

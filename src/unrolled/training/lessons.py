@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from unrolled.errors import UsageError
+from unrolled.net.files import Loaded, read_net
+from unrolled.net.importers.singa import Job
 from unrolled.settings.fields import GROUP_OF
 from unrolled.training.api import Lesson
 
@@ -23,22 +25,30 @@ def lesson_of(texts: Sequence[str], net: str | None) -> tuple[Lesson, Tables | N
         net, texts = texts[0], ()
     if net is None:
         return Lesson(tuple(texts)), None
-    if net.endswith(".conf"):
-        return _job(net, texts)
-    if net.endswith(".prototxt"):
-        return _caffe(net, texts)
-    from unrolled.net.files import read_net
-
     loaded = read_net(net)
-    lesson = Lesson(tuple(texts), spec=loaded.spec, name=_name(texts, net), notes=loaded.notes)
-    return lesson, (net, loaded.tables)
+    if net.endswith(".conf"):
+        return _job(loaded, net, texts)
+    if net.endswith(".prototxt"):
+        return _caffe(loaded, net, texts)
+    return _lesson(loaded, net, texts), (net, loaded.tables)
 
 
-def _job(path: str, texts: Sequence[str]) -> tuple[Lesson, Tables]:
+def _lesson(loaded: Loaded, net: str, texts: Sequence[str], **more: Any) -> Lesson:
+    name = loaded.spec.name or Path(net.rpartition(":")[2] if ".py:" in net else net).stem
+    return Lesson(
+        tuple(texts),
+        spec=loaded.spec,
+        name="" if texts and "name" not in more else name,
+        notes=loaded.notes,
+        cells=loaded.cells,
+        telling=loaded.telling,
+        **{key: value for key, value in more.items() if key != "name"},
+    )
+
+
+def _job(loaded: Loaded, path: str, texts: Sequence[str]) -> tuple[Lesson, Tables]:
     """Read a SINGA job: its net, its text and vocabulary, its updater's settings."""
-    from unrolled.net.importers.singa import read_job
-
-    job = read_job(path)
+    job: Job = loaded.job
     data = job.data.get("train")
     if not texts and data is None:
         raise UsageError(f"{path}: this job trains on no text; sample from it: unrolled sample {path}")
@@ -46,20 +56,11 @@ def _job(path: str, texts: Sequence[str]) -> tuple[Lesson, Tables]:
     tables: dict[str, dict[str, Any]] = {}
     for name, value in job.settings.items():
         tables.setdefault(GROUP_OF[name], {})[name] = value
-    lesson = Lesson(found, spec=job.spec, vocab=job.vocab(), name=job.name or Path(path).stem, notes=job.notes)
-    return lesson, (path, tables)
+    return _lesson(loaded, path, found, vocab=job.vocab(), name=job.name), (path, tables)
 
 
-def _caffe(path: str, texts: Sequence[str]) -> tuple[Lesson, Tables]:
+def _caffe(loaded: Loaded, path: str, texts: Sequence[str]) -> tuple[Lesson, Tables]:
     """Read a Caffe net: its layers, and the HDF5 data that it asks for."""
-    from unrolled.net.importers.caffe import read_net
-
-    loaded = read_net(path)
     if texts:
         raise UsageError(f"{path}: a Caffe net says itself which HDF5 data it reads; leave the files out")
-    lesson = Lesson((), spec=loaded.spec, name=loaded.name or Path(path).stem, notes=loaded.notes)
-    return lesson, (path, {})
-
-
-def _name(texts: Sequence[str], net: str) -> str:
-    return "" if texts else Path(net.partition(":")[0]).stem
+    return _lesson(loaded, path, ()), (path, {})

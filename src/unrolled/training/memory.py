@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from unrolled.cells import BUILT_IN, Cell, GatedCell
+from unrolled.cells import NAMED, Cell, GatedCell
 from unrolled.errors import SettingsError, UnrolledError
 from unrolled.net import Net, Spec
 from unrolled.settings import Settings
@@ -31,7 +31,7 @@ def estimate_memory(spec: Spec, settings: Settings, cells: Mapping[str, type[Cel
     except UnrolledError:
         raise
     except (RuntimeError, OverflowError, MemoryError):
-        if settings.net.cell not in BUILT_IN and settings.net.hidden < 100_000:
+        if settings.net.cell not in NAMED and settings.net.hidden < 100_000:
             return 0, 0
         raise SettingsError(
             f"{_sizes(settings)} is larger than any machine's memory; lower --hidden"

@@ -7,7 +7,7 @@ import inspect
 from dataclasses import dataclass
 from pathlib import Path
 
-from unrolled.cells import BUILT_IN, Cell
+from unrolled.cells import NAMED, Cell
 from unrolled.cells.user import load_cell
 from unrolled.errors import CellError, nearest
 
@@ -30,16 +30,16 @@ class OwnCell:
 def own_cell(cell: str | type[Cell]) -> OwnCell | None:
     """Return the user's cell that is meant, or None for a built-in one; CellError for neither."""
     if isinstance(cell, str):
-        if cell in BUILT_IN:
+        if cell in NAMED:
             return None
         if ":" not in cell:
-            known = ", ".join(BUILT_IN)
+            known = ", ".join(NAMED)
             raise CellError(
-                f"there is no cell '{cell}'{nearest(cell, BUILT_IN)}; wanted one of {known}, or PATH.py:NAME"
+                f"there is no cell '{cell}'{nearest(cell, NAMED)}; wanted one of {known}, or PATH.py:NAME"
             )
         loaded = load_cell(cell)
         return OwnCell(loaded.cls, cell, loaded.sha256, loaded.source)
-    if cell in BUILT_IN.values():
+    if cell in NAMED.values():
         return None
     if not (isinstance(cell, type) and issubclass(cell, Cell)):
         raise CellError(f"wanted a class made from unrolled.Cell, came {cell!r}")
@@ -54,7 +54,7 @@ def cell_name(cell: str | type[Cell]) -> str:
     own = own_cell(cell)
     if own is not None:
         return own.name
-    return cell if isinstance(cell, str) else next(name for name, cls in BUILT_IN.items() if cls is cell)
+    return cell if isinstance(cell, str) else next(name for name, cls in NAMED.items() if cls is cell)
 
 
 def _source_file(cls: type) -> Path | None:

@@ -126,7 +126,7 @@ def read_examples(
     """Read examples from JSON lines, or make those of a task; ``fields`` are those of a resumed run."""
     wanted = tuple(fields) or fields_of(spec)
     data, seed = settings.data, settings.training.seed
-    if data.task is not None:
+    if data.task:
         if texts:
             raise UsageError(
                 f"the examples are those of the task {data.task}; leave the file out, or the task"

@@ -24,6 +24,7 @@ from unrolled.training.learner import ADVICE, Learned, Learner, first_not_finite
 from unrolled.training.listener import Listener
 from unrolled.training.reading import Reading
 from unrolled.training.schedules import learning_rate
+from unrolled.training.summary import summary
 
 SECONDS_BETWEEN_CHECKPOINTS = 60.0
 MISSES_ALLOWED = 3
@@ -200,6 +201,14 @@ class Session:
             }
         )
         at.clear()
+        if self.settings.debug:
+            self._summarise()
+
+    def _summarise(self) -> None:
+        """Write the size of every layer's values and gradients in the window that comes next."""
+        window = self.material.reading.window(self.at.epoch, self.at.window)
+        for line in summary(self.material.net, window, self.material.learner.state):
+            self._write(self.material.run.debug, {"update": self.at.update, **line})
 
     def _validate(self) -> None:
         began, at = time.monotonic(), self.at
@@ -295,7 +304,7 @@ class Session:
                 )
         state = {
             "position": {**asdict(self.at), "due": list(due)},
-            "journals": {"metrics": run.metrics.sync(), "samples": run.samples.sync()},
+            "journals": {name: journal.sync() for name, journal in run.journals.items()},
             "updates": self.material.updates,
             "environment": environment(net, self.material.settings),
         }
