@@ -1,0 +1,1 @@
+"""Nets and jobs that other toolkits wrote, read from their own files."""
