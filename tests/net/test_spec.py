@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unrolled.errors import LoadError
-from unrolled.net import Chain, Edge, Layer, Spec, chain
+from unrolled.net import Chain, Edge, Layer, Net, Spec, chain
 
 chains = st.builds(
     Chain,
@@ -38,18 +38,21 @@ def test_every_layer_of_a_chain_reads_the_one_before_it(sizes: Chain) -> None:
     spec = chain(sizes)
     layers = list(spec)
     assert layers[0].sources == ()
-    for before, layer in itertools.pairwise(layers):
-        assert layer.sources == (Edge(before.name),)
+    line = [layer for layer in layers if layer.type not in ("label", "softmax-loss")]
+    for before, layer in itertools.pairwise(line):
+        assert layer.sources == (Edge(before.name, "all" if before.type == "text" else "same"),)
     assert len({layer.name for layer in layers}) == len(layers)
-    assert (spec.input_size, spec.output_size) == (sizes.inputs or sizes.outputs, sizes.outputs)
+    assert line[-1].settings["size"] == sizes.outputs
 
 
 def test_the_layers_of_a_chain_are_named_by_what_they_are() -> None:
-    assert names(layers=2) == ["onehot", "lstm1", "lstm2", "logits"]
-    assert names(layers=1, cell="relu-rnn", dropout=0.5) == ["onehot", "relu_rnn1", "dropout1", "logits"]
-    assert names(layers=1, cell="a/b.py:Leaky", embedding=3) == ["embedding", "leaky1", "logits"]
+    assert names(layers=2) == ["text", "onehot", "lstm1", "lstm2", "logits", "label", "loss"]
+    assert names(layers=1, cell="relu-rnn", dropout=0.5) == [
+        "text", "onehot", "relu_rnn1", "dropout1", "logits", "label", "loss",
+    ]  # fmt: skip
+    assert names(layers=1, cell="a/b.py:Leaky", embedding=3)[:4] == ["text", "embedding", "leaky1", "logits"]
     assert names(layers=2, cell="gru", embedding=3, embedding_dropout=0.1, dropout=0.2) == [
-        "embedding", "dropout0", "gru1", "dropout1", "gru2", "dropout2", "logits",
+        "text", "embedding", "dropout0", "gru1", "dropout1", "gru2", "dropout2", "logits", "label", "loss",
     ]  # fmt: skip
     assert names(layers=1, inputs=4) == ["input", "lstm1", "output"]
 
@@ -72,4 +75,4 @@ def test_a_layer_list_that_cannot_be_read_is_an_error_of_loading(broken: dict[st
 
 def test_a_spec_can_be_written_by_hand() -> None:
     spec = Spec((Layer("a", "floats", (), {"size": 3}), Layer("b", "linear", (Edge("a"),), {"size": 5})))
-    assert (spec.input_size, spec.output_size) == (3, 5)
+    assert Net(spec).output_size == 5

@@ -23,7 +23,7 @@ def counting_text(repeats: int = 100) -> str:
     A model without memory can predict 37 of 45 symbols, one with memory all. From Chainer's example of a
     simple sequence, which has 100 repeats and 10 symbols (``COUNTING_SYMBOLS``).
     """
-    _check("repeats", repeats)
+    check_size("repeats", repeats)
     return "".join(str(digit) * digit for digit in range(1, 10)) * repeats
 
 
@@ -33,8 +33,8 @@ def binary_addition(bits: int, lanes: int, generator: Generator | None = None) -
     Floats 0.0 and 1.0, T = bits + 1 with room for the carry, the least significant bit first. From the
     article on automatic unrolling in Caffe.
     """
-    _check("bits", bits)
-    _check("lanes", lanes)
+    check_size("bits", bits)
+    check_size("lanes", lanes)
     x = torch.randint(2, (bits + 1, lanes, 2), generator=generator)
     x[-1] = 0
     y = torch.empty(bits + 1, lanes, 1)
@@ -57,7 +57,7 @@ def copy_task(
     form of Arjovsky, Shah and Bengio, 2016.
     """
     for name, size in (("length", length), ("delay", delay), ("lanes", lanes), ("symbols", symbols)):
-        _check(name, size)
+        check_size(name, size)
     said = torch.randint(symbols, (length, lanes), generator=generator)
     inputs = torch.full((2 * length + delay, lanes), symbols)
     targets = inputs.clone()
@@ -72,12 +72,13 @@ def anbn_text(lines: int, longest: int, generator: Generator | None = None) -> s
 
     Once the first b has come, the rest of its line is certain. From Gers and Schmidhuber, 2001.
     """
-    _check("lines", lines)
-    _check("longest", longest)
+    check_size("lines", lines)
+    check_size("longest", longest)
     counts = torch.randint(1, longest + 1, (lines,), generator=generator).tolist()
     return "".join("a" * n + "b" * n + "\n" for n in counts)
 
 
-def _check(name: str, size: int) -> None:
+def check_size(name: str, size: int) -> None:
+    """Raise a UsageError for a size below 1."""
     if size < 1:
         raise UsageError(f"A generated task needs {name} of at least 1, not {size}. Raise it.")

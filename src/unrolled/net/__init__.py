@@ -1,9 +1,12 @@
 """Nets: the spec, and the module that runs it."""
 
 from unrolled.net.chain import Chain, chain
+from unrolled.net.execution import State
 from unrolled.net.graph import UnrolledGraph, unroll_graph
 from unrolled.net.init import initialise
-from unrolled.net.module import Net, State
+from unrolled.net.module import Net
+from unrolled.net.reference import reference
+from unrolled.net.score import Score
 from unrolled.net.spec import Edge, Layer, Param, Spec
 
 __all__ = [
@@ -12,10 +15,12 @@ __all__ = [
     "Layer",
     "Net",
     "Param",
+    "Score",
     "Spec",
     "State",
     "UnrolledGraph",
     "chain",
     "initialise",
+    "reference",
     "unroll_graph",
 ]

@@ -31,25 +31,34 @@ class Chain:
 
 
 def chain(sizes: Chain) -> Spec:
-    """List the layers of a chain: ``onehot -> lstm1 -> dropout1 -> ... -> logits``."""
+    """List the layers of a chain: ``text -> onehot -> lstm1 -> ... -> logits -> loss <- label <- text``.
+
+    A net of float inputs ends in ``output``; its loss is chosen where it is trained.
+    """
     built: list[Layer] = []
 
-    def add(name: str, kind: str, **settings: Any) -> None:
-        sources = (Edge(built[-1].name),) if built else ()
-        built.append(Layer(name, kind, sources, settings))
+    def add(name: str, kind: str, *sources: Edge, **settings: Any) -> None:
+        before = (Edge(built[-1].name),) if built else ()
+        built.append(Layer(name, kind, sources or before, settings))
 
     if sizes.inputs:
         add("input", "floats", size=sizes.inputs)
-    elif sizes.embedding:
-        add("embedding", "embedding", size=sizes.outputs, width=sizes.embedding)
-        if sizes.embedding_dropout:
-            add("dropout0", "dropout", ratio=sizes.embedding_dropout)
     else:
-        add("onehot", "one-hot", size=sizes.outputs)
+        add("text", "text", size=sizes.outputs)
+        whole = Edge("text", "all")
+        if sizes.embedding:
+            add("embedding", "embedding", whole, size=sizes.outputs, width=sizes.embedding)
+            if sizes.embedding_dropout:
+                add("dropout0", "dropout", ratio=sizes.embedding_dropout)
+        else:
+            add("onehot", "one-hot", whole, size=sizes.outputs)
     label = sizes.cell.rpartition(":")[2].lower().replace("-", "_")
     for number in range(1, sizes.layers + 1):
         add(f"{label}{number}", "recurrent", cell=sizes.cell, hidden=sizes.hidden)
         if sizes.dropout:
             add(f"dropout{number}", "dropout", ratio=sizes.dropout)
     add("output" if sizes.inputs else "logits", "linear", size=sizes.outputs)
+    if not sizes.inputs:
+        add("label", "label", whole)
+        add("loss", "softmax-loss", Edge("logits"), Edge("label"))
     return Spec(tuple(built))

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from unrolled.cells import GatedCell
+from unrolled.net.fill import fill_params
 from unrolled.net.module import Net
 
 RULES = ("default", "uniform", "xavier", "orthogonal")
@@ -20,23 +21,27 @@ def initialise(
     ``uniform`` draws every parameter within ±scale. ``xavier`` (Glorot and Bengio 2010) draws matrices
     gate by gate with variance 2 / (inputs + outputs) and zeroes biases; ``orthogonal`` (Saxe et al. 2014)
     does so too, with orthogonal matrices from state to gates. ``forget_bias`` then sets the bias of
-    every gate called f (Jozefowicz et al. 2015).
+    every gate called f (Jozefowicz et al. 2015). At last come the values that the spec itself gives.
     """
     with torch.no_grad():
         if rule == "uniform":
             for parameter in net.parameters():
-                parameter.uniform_(-scale, scale)
+                if parameter.requires_grad:
+                    parameter.uniform_(-scale, scale)
         elif rule != "default":
-            for module in net.layers.values():
+            for module in net.layers.named().values():
                 _draw(module, orthogonal=rule == "orthogonal")
         if forget_bias is not None:
             for cell in net.cells.values():
                 if isinstance(cell, GatedCell) and "f" in cell.gates:
                     _gate(cell, cell.bias, "f").fill_(forget_bias)
+    fill_params(net)
 
 
 def _draw(module: nn.Module, orthogonal: bool) -> None:
     for name, parameter in module.named_parameters():
+        if not parameter.requires_grad:
+            continue
         if parameter.dim() < 2:
             if "bias" in name.rpartition(".")[2]:
                 parameter.zero_()

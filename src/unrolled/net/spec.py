@@ -135,18 +135,6 @@ class Spec:
         """Return the net with every size called ``"vocab"`` set to a vocabulary's size."""
         return replace(self, layers=tuple(_sized(layer, size) for layer in self.layers))
 
-    @property
-    def input_size(self) -> int:
-        """How many different ids the net reads, V, or how wide its float input is, D."""
-        readers = (layer for layer in self if layer.type in ("ids", "one-hot", "embedding", "floats"))
-        size = next((layer.settings["size"] for layer in readers), 0)
-        return int(size) if not isinstance(size, str) else 0
-
-    @property
-    def output_size(self) -> int:
-        """How wide the output is: V logits, or K numbers."""
-        return int(next(layer for layer in reversed(self.layers) if layer.type == "linear").settings["size"])
-
     def to_dict(self) -> dict[str, Any]:
         """Return the spec as plain lists and dicts, as ``config.json`` and TOML files hold it."""
         head = {

@@ -82,7 +82,7 @@ def build_net(
     except BUILD_ERRORS as error:
         raise LoadError(f"{folder}/config.json describes no net that can be built: {_line(error)}") from error
     net.boundary = boundary
-    net.load_state_dict(dict(weights))
+    net.load_weights(weights)
     return net.eval()
 
 
@@ -105,7 +105,7 @@ DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
 def _check_weights(folder: Path, net: Net, weights: Mapping[str, Tensor], dtype: torch.dtype) -> None:
-    wanted = {name: tuple(tensor.shape) for name, tensor in net.state_dict().items()}
+    wanted = {name: tuple(tensor.shape) for name, tensor in net.weights().items()}
     came = {name: tuple(tensor.shape) for name, tensor in weights.items()}
     for name in [*wanted, *came]:
         if wanted.get(name) != came.get(name):

@@ -1,9 +1,10 @@
 """Training: loss, schedule, optimizer, the loop, and the events between two updates."""
 
+from unrolled.net import Score
 from unrolled.training.api import fit, resume, train, train_with
 from unrolled.training.evaluation import Evaluation, TextEvaluation, evaluate, evaluate_text
 from unrolled.training.listener import Listener, Plan
-from unrolled.training.losses import Score, cross_entropy, euclidean
+from unrolled.training.losses import cross_entropy, euclidean
 
 __all__ = [
     "Evaluation",

@@ -167,7 +167,7 @@ def _plan(material: Material, position: Position, memory: int) -> Plan:
         parameters=net.num_parameters,
         chars=windows.num_targets,
         validation_chars=validation.num_targets if validation else 0,
-        symbols=net.spec.output_size,
+        symbols=net.output_size,
         update=position.update,
         updates=material.updates,
         per_epoch=len(windows),

@@ -15,8 +15,8 @@ from unrolled.data import Corpus, Window, Windows, lane_bounds
 from unrolled.errors import TextError, UsageError
 from unrolled.net import Net
 from unrolled.training.environment import forked_random
-from unrolled.training.learner import on_device
-from unrolled.training.losses import Loss, loss_for
+from unrolled.training.learner import judge, on_device
+from unrolled.training.losses import Loss
 
 Stop = Callable[[], bool]
 
@@ -68,9 +68,7 @@ def evaluate(
             if stop is not None and stop():
                 raise Stopped
             window = on_device(window, device)
-            outputs, state = net(window.inputs, state, fresh=window.fresh, lengths=window.lengths)
-            outputs = outputs.double()
-            score = (loss or loss_for(window.targets))(outputs, window.targets, window.lengths)
+            score, state = judge(net, window, state, loss)
             total += float(score.total)
             correct += int(score.correct)
             count += score.count

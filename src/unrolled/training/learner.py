@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from unrolled.cells import from_named_tensors, map_state, named_tensors
 from unrolled.data import Window
 from unrolled.errors import NonFiniteError
-from unrolled.net import Net
+from unrolled.net import Net, Score
 from unrolled.settings import TrainingSettings
 from unrolled.training.losses import Loss, loss_for
 from unrolled.training.optimizers import make_optimizer, optimizer_tensors, restore_optimizer
@@ -61,8 +61,7 @@ class Learner:
         """Do one update; NonFiniteError, before anything changed, if the loss or a gradient is not finite."""
         window = on_device(window, self.device)
         self.net.train()
-        outputs, state = self.net(window.inputs, self.state, fresh=window.fresh, lengths=window.lengths)
-        score = (self.loss or loss_for(window.targets))(outputs, window.targets, window.lengths)
+        score, state = judge(self.net, window, self.state, self.loss)
         total = float(score.total.detach())
         if not _finite(total):
             raise self._not_finite(total, window)
@@ -70,7 +69,7 @@ class Learner:
         torch.autograd.backward(score.total / max(1, score.count))
         norm = self._clip()
         for group in self.optimizer.param_groups:
-            group["lr"] = lr
+            group["lr"] = lr * group["scale"]
         self.optimizer.step()
         self.state = detach(state)
         return Learned(total, score.count, int(score.correct), norm)
@@ -126,6 +125,18 @@ class Learner:
 
 
 ADVICE = "nothing was updated or saved. Lower --lr, or clip harder with --clip-norm"
+
+
+def judge(net: nn.Module, window: Window, state: Any, loss: Loss | None = None) -> tuple[Score, Any]:
+    """Run a net over a window; return the loss and the next state.
+
+    A net with loss layers judges itself, unless ``loss`` is given; else the targets choose the loss.
+    """
+    marks = {"fresh": window.fresh, "lengths": window.lengths}
+    if isinstance(net, Net) and net.has_loss and loss is None:
+        return net.judge(window.inputs, window.targets, state, **marks)
+    outputs, state = net(window.inputs, state, **marks)
+    return (loss or loss_for(window.targets))(outputs, window.targets, window.lengths), state
 
 
 def first_not_finite(tensors: Iterable[tuple[str, Tensor | None]]) -> str | None:

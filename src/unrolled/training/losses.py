@@ -3,26 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from unrolled.net import Score
+
 NO_TARGET = -1
 """The target of a padded step: it counts for nothing."""
-
-
-@dataclass(frozen=True)
-class Score:
-    """The loss of a window, summed over its targets."""
-
-    total: Tensor
-    """The sum, a scalar; nats for cross-entropy."""
-    count: int
-    """How many targets it is the sum of."""
-    correct: Tensor
-    """How many were predicted right, a scalar."""
 
 
 Loss = Callable[[Tensor, Tensor, Tensor | None], Score]

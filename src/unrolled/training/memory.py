@@ -58,7 +58,7 @@ def _activations(net: Net) -> int:
     for cell in net.cells.values():
         gates = len(cell.gates) if isinstance(cell, GatedCell) else 4
         kept += 2 * (gates + 3) * cell.hidden_size + 2 * cell.output_size
-    return kept + 4 * net.spec.output_size
+    return kept + 4 * net.output_size
 
 
 def free_memory() -> int | None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from unrolled.errors import DamagedError
+from unrolled.net import Net
 from unrolled.settings import TrainingSettings
 
 SLOTS = {"sgd": 0, "adagrad": 1, "rmsprop": 1, "adam": 2, "adamw": 2, "adadelta": 2, "adamax": 2}
@@ -17,10 +19,10 @@ SLOTS = {"sgd": 0, "adagrad": 1, "rmsprop": 1, "adam": 2, "adamw": 2, "adadelta"
 
 def make_optimizer(settings: TrainingSettings, net: nn.Module) -> Optimizer:
     """Return the optimizer that the settings name, over all parameters of ``net``."""
-    parameters = list(net.parameters())
+    parameters = _groups(net, settings.weight_decay)
     lr, decay, eps = settings.lr, settings.weight_decay, settings.epsilon
     betas = (settings.beta1, settings.beta2)
-    fused = all(p.device.type == "cpu" for p in parameters)
+    fused = all(p.device.type == "cpu" for p in net.parameters())
     optim = torch.optim
     match settings.optimizer:
         case "sgd":
@@ -40,6 +42,19 @@ def make_optimizer(settings: TrainingSettings, net: nn.Module) -> Optimizer:
             return optim.Adamax(parameters, lr, betas=betas, eps=eps, weight_decay=decay)
 
 
+def _groups(net: nn.Module, decay: float) -> list[dict[str, Any]]:
+    """Return the parameters in groups of one scale of learning rate and weight decay."""
+    scales = net.scales() if isinstance(net, Net) else {}
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in net.named_parameters():
+        if parameter.requires_grad:
+            groups.setdefault(scales.get(name, (1.0, 1.0)), []).append(parameter)
+    return [
+        {"params": parameters, "scale": scale, "weight_decay": decay * decay_scale}
+        for (scale, decay_scale), parameters in groups.items()
+    ]
+
+
 def optimizer_tensors(optimizer: Optimizer, net: nn.Module) -> dict[str, Tensor]:
     """Return the optimizer's state as tensors, named ``<parameter>/<what>``."""
     found = {}
@@ -53,7 +68,8 @@ def optimizer_tensors(optimizer: Optimizer, net: nn.Module) -> dict[str, Tensor]
 def restore_optimizer(optimizer: Optimizer, net: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     """Give a new optimizer the state that ``optimizer_tensors`` returned."""
     state: dict[int, dict[str, Tensor]] = {}
-    index = {name: number for number, (name, _) in enumerate(net.named_parameters())}
+    order = {id(p): n for n, p in enumerate(p for group in optimizer.param_groups for p in group["params"])}
+    index = {name: order[id(p)] for name, p in net.named_parameters() if id(p) in order}
     for key, value in tensors.items():
         name, _, what = key.rpartition("/")
         if name not in index:

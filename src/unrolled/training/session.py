@@ -280,7 +280,7 @@ class Session:
 
     def _checkpoint(self, due: tuple[str, ...]) -> Checkpoint:
         net, learner, run = self.material.net, self.material.learner, self.material.run
-        weights, tensors = net.state_dict(), learner.tensors()
+        weights, tensors = net.weights(), learner.tensors()
         for name, group in (("weight", weights), ("state", tensors)):
             bad = first_not_finite(group.items())
             if bad is not None:

@@ -87,11 +87,13 @@ TYPES: dict[str, type[LayerModule]] = {
 __all__ = [
     "REQUIRED",
     "TYPES",
+    "Accuracy",
     "Argmax",
     "Constant",
     "Continues",
     "Dropout",
     "Embedding",
+    "EuclideanLoss",
     "LayerModule",
     "Linear",
     "Loss",
@@ -102,6 +104,7 @@ __all__ = [
     "Sample",
     "Setting",
     "Shape",
+    "SoftmaxLoss",
     "settings_of",
 ]
 

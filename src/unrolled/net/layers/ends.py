@@ -85,8 +85,8 @@ class EuclideanLoss(Loss):
 
     def right(self, output: Tensor, target: Tensor) -> Tensor:
         """Return where every number is within 1/2 of its target, [n, B]."""
-        near: Tensor = (output.flatten(2) - target.flatten(2)).abs() < 0.5
-        return near.all(-1)
+        right: Tensor = ((output.flatten(2) - target.flatten(2)).abs() < 0.5).all(-1)
+        return right
 
 
 class Accuracy(LayerModule):
@@ -165,4 +165,5 @@ def is_among(logits: Tensor, target: Tensor, topk: int) -> Tensor:
     """Return where the target is one of the ``topk`` likeliest ids, [n, B] bool."""
     if topk == 1:
         return logits.argmax(-1) == target
-    return (logits.topk(min(topk, logits.shape[-1]), -1).indices == target[..., None]).any(-1)
+    among: Tensor = (logits.topk(min(topk, logits.shape[-1]), -1).indices == target[..., None]).any(-1)
+    return among

@@ -134,6 +134,10 @@ class Dropout(LayerModule):
 
     settings: ClassVar[Mapping[str, Setting]] = {"ratio": usually(SHARE, 0.5)}
 
+    def __init__(self, settings: Mapping[str, Any], inputs: Sequence[Shape]) -> None:
+        super().__init__(settings, inputs)
+        self.ratio = float(settings["ratio"])
+
     @classmethod
     def shape_of(cls, settings: Mapping[str, Any], inputs: Sequence[Shape]) -> Shape:
         """Return the source's shape."""

@@ -1,0 +1,275 @@
+"""From a spec of one phase to its layers' modules: shapes, cells, and parameters that are one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import nn
+
+from unrolled.cells import BUILT_IN, Cell, GatedCell
+from unrolled.errors import CellError, NetError
+from unrolled.net.layers import TYPES, LayerModule, Misfit, Shape, settings_of
+from unrolled.net.params import cell_class, owners, params_of
+from unrolled.net.schedule import Component
+from unrolled.net.spec import VOCAB, Layer, Spec
+
+
+class Layers(nn.Module):
+    """The layers' modules by name; unlike ``ModuleDict`` it takes any name."""
+
+    def __init__(self, modules: Mapping[str, nn.Module]) -> None:
+        super().__init__()
+        self._modules.update(modules)
+
+    def __getitem__(self, name: str) -> nn.Module:
+        module = self._modules[name]
+        assert module is not None
+        return module
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._modules
+
+    def named(self) -> dict[str, nn.Module]:
+        """Return the modules by name, in order."""
+        return {name: module for name, module in self._modules.items() if module is not None}
+
+
+class Builder:
+    """Make the modules of a net of one phase, component by component."""
+
+    def __init__(
+        self, spec: Spec, cells: Mapping[str, type[Cell]], ready: Mapping[str, nn.Module] | None = None
+    ) -> None:
+        self.spec, self.cells, self.ready = spec, {**BUILT_IN, **cells}, ready or {}
+        self.layers = {layer.name: layer for layer in spec}
+        self.shapes: dict[str, Shape] = {}
+        self.modules: dict[str, nn.Module] = {}
+
+    def build(self, components: Sequence[Component]) -> None:
+        """Fill ``modules`` and ``shapes``; NetError where shapes don't fit, CellError for a cell's fault."""
+        for component in components:
+            self._guess(component.layers)
+            for layer in component.layers:
+                self._make(layer)
+            for layer in component.layers:
+                self._check_again(layer)
+        self._share()
+
+    def _guess(self, layers: Sequence[Layer]) -> None:
+        """Find the shapes inside a cycle: from what a layer says, else from the sources that are known."""
+        waiting = [layer for layer in layers if layer.name not in self.shapes] if len(layers) > 1 else []
+        itself = [layer for layer in layers if any(edge.source == layer.name for edge in layer.sources)]
+        waiting = waiting or itself
+        for layer in waiting:
+            if layer.type in ("recurrent", "linear"):
+                self.shapes[layer.name] = Shape((_number(layer, self._settings(layer)),))
+        waiting = [layer for layer in waiting if layer.name not in self.shapes]
+        while waiting:
+            ready = [layer for layer in waiting if self._known(layer, every=True)]
+            chosen = next(
+                iter(ready or [layer for layer in waiting if self._known(layer, every=False)]), None
+            )
+            if chosen is None:
+                names = ", ".join(layer.name for layer in waiting)
+                raise NetError(f"nothing says how wide the layers {names} are", waiting[0].name)
+            known = [edge.source for edge in chosen.sources if edge.source in self.shapes]
+            self.shapes[chosen.name] = self._shape_of(chosen, [self.shapes[name] for name in known])
+            waiting.remove(chosen)
+
+    def _known(self, layer: Layer, every: bool) -> bool:
+        found = [edge.source in self.shapes for edge in layer.sources]
+        return all(found) if every else any(found)
+
+    def _make(self, layer: Layer) -> None:
+        inputs = [self.shapes[edge.source] for edge in layer.sources]
+        if layer.type == "recurrent":
+            cell = self._cell(layer, inputs)
+            self.modules[layer.name] = cell
+            found = Shape((cell.output_size,))
+        else:
+            module = self._layer(layer, inputs)
+            self.modules[layer.name] = module
+            found = module.shape
+        before = self.shapes.setdefault(layer.name, found)
+        if before != found:
+            raise NetError(
+                f"layer '{layer.name}' reads itself, and would have to give both {before} and {found}",
+                layer.name,
+            )
+
+    def _layer(self, layer: Layer, inputs: list[Shape]) -> LayerModule:
+        ready = self.ready.get(layer.name)
+        self._shape_of(layer, inputs)
+        if isinstance(ready, LayerModule):
+            return ready
+        cls = TYPES[layer.type]
+        joined = [Shape((sum(shape.width for shape in inputs),))] if cls.joins and len(inputs) > 1 else inputs
+        return cls(self._settings(layer), joined)
+
+    def _shape_of(self, layer: Layer, inputs: list[Shape]) -> Shape:
+        try:
+            return TYPES[layer.type].shape_of(self._settings(layer), self._joined(layer, inputs))
+        except Misfit as misfit:
+            source = layer.sources[misfit.source].source if layer.sources else "outside"
+            gives = inputs[misfit.source] if inputs else "nothing"
+            raise NetError(
+                f"layer '{layer.name}' ({layer.type}) wants {misfit.wanted} from '{source}', "
+                f"which gives {gives}",
+                layer.name,
+                "sources",
+            ) from misfit
+
+    def _joined(self, layer: Layer, inputs: list[Shape]) -> list[Shape]:
+        if not TYPES[layer.type].joins or len(inputs) < 2:
+            return inputs
+        for source, shape in enumerate(inputs):
+            if shape.ids or len(shape.features) != 1:
+                raise Misfit(source, "numbers of one axis, to lay its sources side by side")
+        return [Shape((sum(shape.width for shape in inputs),))]
+
+    def _cell(self, layer: Layer, inputs: list[Shape]) -> Cell:
+        feeding = [
+            (edge, shape) for edge, shape in zip(layer.sources, inputs, strict=True) if edge.kind != "last"
+        ]
+        if not feeding:
+            raise NetError(
+                f"layer '{layer.name}' has nothing to read at each step; give it an input", layer.name
+            )
+        for edge, shape in feeding:
+            if shape.ids or (len(feeding) > 1 and len(shape.features) != 1):
+                raise NetError(
+                    f"layer '{layer.name}' (recurrent) wants numbers of one axis from '{edge.source}', "
+                    f"which gives {shape}; put a one-hot or an embedding layer between",
+                    layer.name,
+                    "sources",
+                )
+        self._check_first_states(layer)
+        ready = self.ready.get(layer.name)
+        if isinstance(ready, Cell):
+            return ready
+        cls = cell_class(layer, self.cells)
+        assert cls is not None
+        settings = self._settings(layer)
+        cell = _make_cell(cls, sum(shape.width for _, shape in feeding), settings["hidden"])
+        if not settings["bias"]:
+            _remove_bias(cell, layer)
+        return cell
+
+    def _check_first_states(self, layer: Layer) -> None:
+        hidden = layer.settings["hidden"]
+        first = [edge for edge in layer.sources if edge.kind == "last"]
+        if len(first) > 1:
+            raise NetError(
+                f"layer '{layer.name}' has two 'last' sources; a state starts from one", layer.name, "sources"
+            )
+        for edge in first:
+            gives = self.shapes[edge.source]
+            if gives.ids or gives.width != hidden:
+                raise NetError(
+                    f"layer '{layer.name}' starts from the last of '{edge.source}': it wants [{hidden}], "
+                    f"'{edge.source}' gives {gives}",
+                    layer.name,
+                    "sources",
+                )
+
+    def _check_again(self, layer: Layer) -> None:
+        """Check shapes once more where some of them were guessed."""
+        if layer.type != "recurrent":
+            self._shape_of(layer, [self.shapes[edge.source] for edge in layer.sources])
+
+    def _settings(self, layer: Layer) -> dict[str, Any]:
+        settings = settings_of(layer.type, layer.settings)
+        if VOCAB in [value for value in settings.values() if isinstance(value, str)]:
+            raise NetError(
+                f"layer '{layer.name}' is as wide as the vocabulary, and there is none; give a number",
+                layer.name,
+            )
+        return settings
+
+    def _share(self) -> None:
+        """Make parameters of one name one parameter, and freeze those that never learn."""
+        known = owners(self.spec, self.cells)
+        first: dict[str, tuple[str, str]] = {}
+        groups: dict[tuple[str, str], list[str]] = {}
+        for layer in self.spec:
+            roles: dict[str, list[Any]] = {}
+            for param in params_of(layer, self.cells):
+                roles.setdefault(param.role, []).append(param)
+            for role, params in roles.items():
+                self._check_role(layer, role)
+                stored = [known[param.name][1] for param in params]
+                owner = first.get(stored[0])
+                if owner is None and not any(name in first for name in stored):
+                    first.update(dict.fromkeys(stored, (layer.name, role)))
+                    groups[layer.name, role] = stored
+                elif owner is not None and owner != (layer.name, role):
+                    if groups[owner] != stored:
+                        raise NetError(
+                            f"layer '{layer.name}' shares only a part of '{role}' with layer '{owner[0]}'; "
+                            "share all of its gates, or none",
+                            layer.name,
+                            "params",
+                        )
+                    self._make_one(layer, role, owner, stored[0])
+                if all(param.lr == 0 for param in params):
+                    parameter_of(self.modules[layer.name], role).requires_grad_(False)
+
+    def _check_role(self, layer: Layer, role: str) -> None:
+        names = [name for name, _ in self.modules[layer.name].named_parameters()]
+        if role not in names:
+            have = ", ".join(names) or "none"
+            raise NetError(
+                f"layer '{layer.name}' ({layer.type}) has no parameter '{role}'; it has {have}",
+                layer.name,
+                "params",
+            )
+
+    def _make_one(self, layer: Layer, role: str, owner: tuple[str, str], name: str) -> None:
+        theirs = parameter_of(self.modules[owner[0]], owner[1])
+        mine = parameter_of(self.modules[layer.name], role)
+        if theirs.shape != mine.shape:
+            raise NetError(
+                f"parameter '{name}' is {list(theirs.shape)} in layer '{owner[0]}' and {list(mine.shape)} in "
+                f"layer '{layer.name}'; only equal shapes can be shared",
+                layer.name,
+                "params",
+            )
+        path, _, last = role.rpartition(".")
+        setattr(self.modules[layer.name].get_submodule(path), last, theirs)
+
+
+def parameter_of(module: nn.Module, role: str) -> nn.Parameter:
+    """Return a module's parameter by the name it has there."""
+    path, _, last = role.rpartition(".")
+    found = getattr(module.get_submodule(path), last)
+    assert isinstance(found, nn.Parameter)
+    return found
+
+
+def _number(layer: Layer, settings: Mapping[str, Any]) -> int:
+    return int(settings["hidden"] if layer.type == "recurrent" else settings["size"])
+
+
+def _remove_bias(cell: Cell, layer: Layer) -> None:
+    """Zero a gated cell's biases for good."""
+    if not isinstance(cell, GatedCell):
+        raise NetError(
+            f"layer '{layer.name}': bias = false is for gated cells; write the cell without one",
+            layer.name,
+            "bias",
+        )
+    for bias in (cell.bias, cell.h_bias):
+        if bias is not None:
+            bias.requires_grad_(False).zero_()
+
+
+def _make_cell(cls: type[Cell], width: int, hidden: int) -> Cell:
+    """Make a cell; a mistake in a user's ``__init__`` is told as theirs."""
+    try:
+        return cls(width, hidden)
+    except (AttributeError, LookupError, NameError, TypeError, ValueError) as error:
+        raise CellError(
+            f"{cls.__name__}(input_size={width}, hidden_size={hidden}) failed: "
+            f"{type(error).__name__}: {' '.join(str(error).split())}"
+        ) from error

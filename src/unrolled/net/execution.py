@@ -1,0 +1,406 @@
+"""One run of a net over T steps of B lanes, component by component."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from unrolled.cells import Cell, GatedCell
+from unrolled.engines.base import blank, choose
+from unrolled.net.layers import TYPES, Constant, Embedding, LayerModule, Memory, OneHot
+from unrolled.net.schedule import Component
+from unrolled.net.spec import Edge, Layer, Length
+from unrolled.net.wiring import Wiring
+from unrolled.unrolling import unroll
+
+State = dict[str, Any]
+AGE, HELD, REAL = "age", "held", "real"
+"""What else a state holds: the lanes' ages, and of a net that was started the values and lengths held."""
+
+
+@dataclass
+class Call:
+    """What a net is called with, checked."""
+
+    inputs: Mapping[str, Tensor]
+    """The values from outside, [n, B, ...]."""
+    lanes: int
+    counts: Mapping[Length, int]
+    """How many copies layers of each length have."""
+    state: State
+    fresh: Tensor | None = None
+    """[T, B] bool: where a lane starts anew."""
+    lengths: Mapping[Length, Tensor] = field(default_factory=dict)
+    """For each length, each lane's number of real copies, where they are not all real."""
+    masks: Mapping[str, Tensor] = field(default_factory=dict)
+    """The dropout layers' masks."""
+
+
+class Execution:
+    """Run components in order, into ``values``, each layer's copies [n, B, ...], and ``next_state``."""
+
+    def __init__(self, wiring: Wiring, modules: Mapping[str, nn.Module], call: Call, engine: str) -> None:
+        self.wiring, self.modules, self.call, self.engine = wiring, modules, call, engine
+        self.values: dict[str, Tensor] = {name: self._shown(name, x) for name, x in call.inputs.items()}
+        self.finals: dict[str, Any] = {}
+        self.next_state: State = {}
+        self._ages: dict[Length, Tensor] = {}
+        for name, value in call.state.get(HELD, {}).items():
+            self.values[name] = value.transpose(0, 1)
+
+    def _shown(self, name: str, x: Tensor) -> Tensor:
+        """Return a value from outside as the layer's; a one-hot or embedding without a source gets ids."""
+        module = self.modules[name]
+        if isinstance(module, OneHot | Embedding) and name not in self.wiring.gathered:
+            y: Tensor = module(x)
+            return y
+        return x
+
+    def run(self, components: tuple[Component, ...]) -> None:
+        """Run components whose sources are all there; the others are left out."""
+        for component in components:
+            if component.layers[0].name in self.values:
+                continue
+            inside = set(component.names)
+            outside = (edge.source for layer in component.layers for edge in layer.sources)
+            if any(source not in inside and source not in self.values for source in outside):
+                continue
+            if self._waits_for_input(component):
+                continue
+            if component.scan:
+                _Scan(self, component).run()
+            else:
+                self._at_once(component.layers[0])
+        if self.wiring.has_age:
+            self.next_state[AGE] = self._next_age()
+        for kept in (HELD, REAL):
+            if kept in self.call.state:
+                self.next_state[kept] = self.call.state[kept]
+
+    def started(self) -> State:
+        """Return the state of the part that streams, after all before it has run: what it starts from."""
+        wiring, state = self.wiring, dict[str, Any]()
+        read = {edge.source for name in wiring.streams for edge in wiring.layers[name].sources}
+        held = {
+            name: self.values[name] for name in self.values if name in read and name not in wiring.streams
+        }
+        for name in wiring.spec_names(wiring.streams):
+            module, layer = self.modules[name], wiring.layers[name]
+            if isinstance(module, Cell):
+                state[name] = self.first_state(layer, module)
+            for number, edge in enumerate(layer.sources):
+                if edge.shift:
+                    state[wiring.line(layer, number)] = wiring.blank_line(edge, self.call.lanes)
+        if wiring.has_age:
+            state[AGE] = torch.zeros(self.call.lanes, dtype=torch.int64, device=wiring.device)
+        state[HELD] = {name: value.transpose(0, 1) for name, value in held.items()}
+        state[REAL] = {
+            name: lengths.to(wiring.device)
+            for name in held
+            if (lengths := self.lengths_of(wiring.layers[name])) is not None
+        }
+        return state
+
+    def _waits_for_input(self, component: Component) -> bool:
+        layer = component.layers[0]
+        module = self.modules[layer.name]
+        outside = isinstance(module, LayerModule) and module.reads_outside
+        return outside or (not layer.sources and not isinstance(module, Constant))
+
+    def _at_once(self, layer: Layer) -> None:
+        """Run one layer for all its copies at once."""
+        module = self.modules[layer.name]
+        if isinstance(module, Constant):
+            self.values[layer.name] = module.filled(self.count(layer), self.call.lanes)
+        elif isinstance(module, Cell):
+            self._recurrent(layer, module)
+        elif layer.name in self.wiring.gathered:
+            self.values[layer.name] = self.source(layer, 0)
+        else:
+            y = module(*self._inputs(layer))
+            if layer.name in self.call.masks:
+                y = y * self.call.masks[layer.name]
+            self.values[layer.name] = y
+
+    def _recurrent(self, layer: Layer, cell: Cell) -> None:
+        x = for_cell(join([self.source(layer, i) for i in self.wiring.feeding(layer)]), cell)
+        backward = layer.settings.get("direction") == "backward"
+        lengths = self.lengths_of(layer)
+        y, state = unroll(
+            cell,
+            x,
+            None if backward else self.first_state(layer, cell),
+            fresh=self.fresh_of(layer),
+            lengths=lengths,
+            reverse=backward,
+            engine=self.engine,
+        )
+        self.values[layer.name] = y
+        self.finish(layer, state)
+
+    def finish(self, layer: Layer, state: Any) -> None:
+        """Keep a recurrent layer's last state, and carry it where the net can be carried on."""
+        self.finals[layer.name] = state
+        if layer.name in self.wiring.streams:
+            self.next_state[layer.name] = state
+
+    def _inputs(self, layer: Layer) -> list[Any]:
+        sources = range(len(layer.sources))
+        remembered = TYPES[layer.type].remembers
+        if TYPES[layer.type].joins:
+            return [join([self.source(layer, i) for i in sources])]
+        return [self.memory(layer, i) if i in remembered else self.source(layer, i) for i in sources]
+
+    def count(self, layer: Layer) -> int:
+        """Return how many copies a layer has."""
+        return self.call.counts[self.wiring.length(layer)]
+
+    def fresh_of(self, layer: Layer) -> Tensor | None:
+        """Return where a layer starts anew, [T, B]; None for one that doesn't go on from window to window."""
+        return self.call.fresh if layer.name in self.wiring.streams else None
+
+    def lengths_of(self, layer: Layer) -> Tensor | None:
+        """Return how many copies of a layer are real in each lane [B], None where all are."""
+        return self.call.lengths.get(self.wiring.length(layer))
+
+    def source(self, layer: Layer, number: int) -> Tensor:
+        """Return what a layer's copies read from a source outside its component, [n, B, ...]."""
+        edge = layer.sources[number]
+        values = self.values[edge.source]
+        if edge.kind == "same":
+            return self._shifted(layer, number, edge, values) if edge.shift else values
+        if edge.kind == "all":
+            slices = edge.source in self.wiring.texts
+            return values if slices else values.expand(self.count(layer), *values.shape[1:])
+        first = self._last_of(edge.source)
+        shape = (self.count(layer), *first.shape)
+        start = lift(self.age(layer) == 0, len(shape))
+        return torch.where(start, first.expand(shape), torch.zeros((), dtype=first.dtype))
+
+    def memory(self, layer: Layer, number: int) -> Memory:
+        """Return all copies of a source, and which are real."""
+        source = self.wiring.layers[layer.sources[number].source]
+        values = self.values[source.name]
+        lengths = self.call.state.get(REAL, {}).get(source.name, self.lengths_of(source))
+        if lengths is None:
+            return Memory(values, None)
+        steps = torch.arange(len(values), device=values.device)
+        return Memory(values, steps[:, None] < lengths.to(values.device))
+
+    def first_state(self, layer: Layer, cell: Cell) -> Any:
+        """Return the state a recurrent layer starts this run in."""
+        if layer.name in self.call.state:
+            return self.call.state[layer.name]
+        state = cell.initial_state(self.call.lanes)
+        edge = next((edge for edge in layer.sources if edge.kind == "last"), None)
+        if edge is None:
+            return state
+        final, module = self.finals.get(edge.source), self.modules[edge.source]
+        if final is not None and isinstance(module, Cell) and module.State is cell.State:
+            return final
+        h = self._last_of(edge.source).flatten(1)
+        if cell.State is None:
+            return h
+        return cell.State(h, *(torch.zeros_like(part) for part in state[1:]))
+
+    def _last_of(self, name: str) -> Tensor:
+        """Return a layer's last real copy [B, ...]; zeros for a lane that has none."""
+        values = self.values[name]
+        lengths = self.call.state.get(REAL, {}).get(name, self.lengths_of(self.wiring.layers[name]))
+        if lengths is None:
+            return values[-1]
+        at = lengths.to(values.device)
+        index = (at - 1).clamp(min=0).reshape(1, -1, *(1,) * (values.dim() - 2))
+        last = values.gather(0, index.expand(1, *values.shape[1:]))[0]
+        return torch.where(lift(at > 0, last.dim()), last, torch.zeros((), dtype=last.dtype))
+
+    def _shifted(self, layer: Layer, number: int, edge: Edge, values: Tensor) -> Tensor:
+        """Return [n, B, ...] with copy t - k at t, and what an edge starts with where there is none."""
+        key = self.wiring.line(layer, number)
+        whole = torch.cat([self.delay_line(key, values[0]).transpose(0, 1), values])
+        if layer.name in self.wiring.streams:
+            self.next_state[key] = self.next_line(layer, edge.shift, whole)
+        return self.existing(layer, edge, whole[: len(values)], slice(None))
+
+    def delay_line(self, key: str, like: Tensor) -> Tensor:
+        """Return a delay line's content [B, k, ...] before this run, the oldest first; ``like`` [B, ...]."""
+        if key in self.call.state:
+            line: Tensor = self.call.state[key]
+            return line
+        return self.wiring.empty_line(key, like)
+
+    def next_line(self, layer: Layer, shift: int, whole: Tensor) -> Tensor:
+        """Return the last ``shift`` real entries [B, k, ...] of a delay line and what came after it."""
+        lengths = self.lengths_of(layer)
+        if lengths is None:
+            return whole[len(whole) - shift :].transpose(0, 1)
+        index = lengths.to(whole.device)[None] + torch.arange(shift, device=whole.device)[:, None]
+        index = index.reshape(*index.shape, *(1,) * (whole.dim() - 2)).expand(shift, *whole.shape[1:])
+        return whole.gather(0, index).transpose(0, 1)
+
+    def existing(self, layer: Layer, edge: Edge, x: Tensor, steps: slice) -> Tensor:
+        """Return ``x`` [n, B, ...], with the edge's first values where a lane is younger than its shift."""
+        exists = lift(self.age(layer)[steps] >= edge.shift, x.dim())
+        return torch.where(exists, x, self._first_values(edge, x, exists))
+
+    def _first_values(self, edge: Edge, like: Tensor, exists: Tensor) -> Tensor:
+        initial = edge.initial
+        is_ids = not like.is_floating_point()
+        if initial is None:
+            return torch.full((), -1 if is_ids else 0, dtype=like.dtype, device=like.device)
+        if not isinstance(initial, Mapping):
+            return torch.full((), initial, dtype=like.dtype, device=like.device)
+        if bool(exists.all()):
+            return like
+        drawn = torch.rand(like.shape, dtype=torch.float64, generator=self.wiring.generator)
+        low, high = float(initial["low"]), float(initial["high"])
+        numbers = low + drawn * (high - low)
+        return (numbers.floor() if is_ids else numbers).to(like)
+
+    def age(self, layer: Layer) -> Tensor:
+        """Return the steps since each lane's start, [n, B] for a layer of n copies, 0 where it starts."""
+        return self._age(layer)[:-1]
+
+    def _age(self, layer: Layer) -> Tensor:
+        length = self.wiring.length(layer)
+        if length not in self._ages:
+            self._ages[length] = self._new_age(layer).to(self.wiring.device)
+        return self._ages[length]
+
+    def _new_age(self, layer: Layer) -> Tensor:
+        """Return the ages before each of n copies and after the last, [n + 1, B]."""
+        n, B = self.count(layer), self.call.lanes
+        steps = torch.arange(n + 1)[:, None]
+        carried = self.call.state.get(AGE) if layer.name in self.wiring.streams else None
+        before = torch.zeros(B, dtype=torch.int64) if carried is None else carried.cpu()
+        fresh = self.fresh_of(layer)
+        if fresh is None:
+            return before + steps
+        marked = torch.cat([fresh.cpu(), torch.zeros(1, B, dtype=torch.bool)])
+        latest = torch.where(marked, steps, -1).cummax(0).values
+        return torch.where(latest >= 0, steps - latest, before + steps)
+
+    def _next_age(self) -> Tensor:
+        layer = self.wiring.layers[min(self.wiring.streams)]
+        age, lengths = self._age(layer), self.lengths_of(layer)
+        return age[-1] if lengths is None else age.gather(0, lengths.to(age.device)[None])[0]
+
+
+class _Scan:
+    """Several layers, or one that reads itself, step by step."""
+
+    def __init__(self, execution: Execution, component: Component) -> None:
+        self.run_of, self.layers = execution, component.layers
+        self.names = set(component.names)
+        self.outside: dict[tuple[str, int], Any] = {}
+        self.past: dict[str, list[Tensor]] = {name: [] for name in self.names}
+        self.states: dict[str, Any] = {}
+        self.initial: dict[str, Any] = {}
+
+    def run(self) -> None:
+        """Fill in the layers' values and what is carried of them."""
+        run, first = self.run_of, self.layers[0]
+        self._prepare()
+        self.real = run.lengths_of(first)
+        fresh = run.fresh_of(first)
+        for t in range(run.count(first)):
+            for layer in self.layers:
+                self.past[layer.name].append(self._step(layer, t, None if fresh is None else fresh[t]))
+        for layer in self.layers:
+            run.values[layer.name] = torch.cat(self.past[layer.name])
+        for layer in self.layers:
+            if layer.name in self.states:
+                run.finish(layer, self.states[layer.name])
+            for number, edge in enumerate(layer.sources):
+                if edge.source in self.names and edge.shift and layer.name in run.wiring.streams:
+                    self._carry(layer, number, edge)
+
+    def _prepare(self) -> None:
+        run = self.run_of
+        for layer in self.layers:
+            module = run.modules[layer.name]
+            feeding = run.wiring.feeding(layer) if isinstance(module, Cell) else range(len(layer.sources))
+            for number in feeding:
+                if layer.sources[number].source not in self.names:
+                    memory = number in TYPES[layer.type].remembers
+                    self.outside[layer.name, number] = (
+                        run.memory(layer, number) if memory else run.source(layer, number)
+                    )
+            if isinstance(module, Cell):
+                self.states[layer.name] = run.first_state(layer, module)
+                if run.call.fresh is not None:
+                    self.initial[layer.name] = module.initial_state(run.call.lanes)
+
+    def _step(self, layer: Layer, t: int, fresh: Tensor | None) -> Tensor:
+        """Return one copy of a layer, [1, B, ...]."""
+        run, module = self.run_of, self.run_of.modules[layer.name]
+        if isinstance(module, Cell):
+            x = for_cell(join([self._input(layer, i, t) for i in run.wiring.feeding(layer)]), module)
+            return self._cell_step(layer.name, module, x[0], t, fresh)[None]
+        if layer.name in run.wiring.gathered:
+            found: Tensor = self._input(layer, 0, t)
+            return found
+        xs = [self._input(layer, i, t) for i in range(len(layer.sources))]
+        y: Tensor = module(join(xs)) if TYPES[layer.type].joins else module(*xs)
+        mask = run.call.masks.get(layer.name)
+        return y if mask is None else y * mask[t : t + 1]
+
+    def _cell_step(self, name: str, cell: Cell, x: Tensor, t: int, fresh: Tensor | None) -> Tensor:
+        before = self.states[name]
+        if fresh is not None:
+            before = choose(fresh.to(x.device), self.initial[name], before)
+        if self.real is None:
+            y, self.states[name] = cell.step(x, before)
+            return y
+        real = (t < self.real).to(x.device)
+        y, after = cell.step(blank(x, real), before)
+        self.states[name] = choose(real, after, before)
+        return torch.where(lift(real, y.dim()), y, torch.zeros((), dtype=y.dtype))
+
+    def _input(self, layer: Layer, number: int, t: int) -> Any:
+        """Return what copy t of a layer reads from one source, [1, B, ...]."""
+        edge, run = layer.sources[number], self.run_of
+        if edge.source not in self.names:
+            found = self.outside[layer.name, number]
+            return found if isinstance(found, Memory) else found[t : t + 1]
+        if not edge.shift:
+            return self.past[edge.source][t]
+        if t >= edge.shift:
+            x = self.past[edge.source][t - edge.shift]
+        else:
+            x = self._line(layer, number, edge)[:, t][None]
+        if t >= edge.shift and run.call.fresh is None:
+            return x
+        return run.existing(layer, edge, x, slice(t, t + 1))
+
+    def _line(self, layer: Layer, number: int, edge: Edge) -> Tensor:
+        run = self.run_of
+        key = run.wiring.line(layer, number)
+        if key in run.call.state:
+            return run.delay_line(key, torch.empty(0))
+        return run.wiring.blank_line(edge, run.call.lanes)
+
+    def _carry(self, layer: Layer, number: int, edge: Edge) -> None:
+        run = self.run_of
+        line = self._line(layer, number, edge).transpose(0, 1)
+        whole = torch.cat([line, run.values[edge.source]])
+        run.next_state[run.wiring.line(layer, number)] = run.next_line(layer, edge.shift, whole)
+
+
+def join(xs: list[Tensor]) -> Tensor:
+    """Lay tensors [n, B, D] side by side."""
+    return xs[0] if len(xs) == 1 else torch.cat(xs, -1)
+
+
+def for_cell(x: Tensor, cell: Cell) -> Tensor:
+    """Return items [n, B, ...] with one axis of features where the cell needs that."""
+    return x.flatten(2) if isinstance(cell, GatedCell) and x.dim() > 3 else x
+
+
+def lift(mask: Tensor, axes: int) -> Tensor:
+    """Give a mask trailing axes of length 1 until it has ``axes``."""
+    return mask.reshape(mask.shape + (1,) * (axes - mask.dim()))

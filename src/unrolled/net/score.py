@@ -1,0 +1,66 @@
+"""What a net's own loss layers say of its values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from unrolled.errors import UsageError
+from unrolled.net.layers import Loss
+from unrolled.net.spec import Length
+
+if TYPE_CHECKING:
+    from unrolled.net.module import Net
+
+
+@dataclass(frozen=True)
+class Score:
+    """The loss of a window, summed over its targets."""
+
+    total: Tensor
+    """The sum, a scalar, of a net's own losses in float64; nats for cross-entropy."""
+    count: int
+    """How many targets it is the sum of."""
+    correct: Tensor
+    """How many were predicted right, a scalar."""
+    sequences: int = 0
+    """How many lanes had a target."""
+    exact: Tensor | int = 0
+    """In how many of them every target was predicted right."""
+
+
+def score(net: Net, values: Mapping[str, Tensor], lengths: Mapping[Length, Tensor]) -> Score:
+    """Return the sum of a net's loss layers over the real targets; counts are of the first one.
+
+    ``lengths`` holds, for a length by name (None is the net's), each lane's number of real copies.
+    """
+    total, first = None, None
+    for layer in net.wiring.spec:
+        module = net.layers[layer.name]
+        if not isinstance(module, Loss) or layer.name not in values:
+            continue
+        output, target = (values[edge.source] for edge in layer.sources)
+        losses = values[layer.name]
+        counted = module.targets(target)
+        stops = lengths.get(net.wiring.lengths[layer.name])
+        if stops is not None:
+            counted = counted & (torch.arange(len(losses))[:, None] < stops).to(counted.device)
+            losses = torch.where(counted, losses, torch.zeros((), dtype=losses.dtype))
+        summed = losses.sum(dtype=torch.float64) * module.scale
+        total = summed if total is None else total + summed
+        first = first or _Judged(module.right(output.detach(), target) & counted, counted)
+    if total is None or first is None:
+        raise UsageError("the net has no loss whose sources are all there; give its targets too")
+    met = first.right.sum(0) == first.counted.sum(0)
+    some = first.counted.any(0)
+    return Score(total, int(first.counted.sum()), first.right.sum(), int(some.sum()), (met & some).sum())
+
+
+@dataclass(frozen=True)
+class _Judged:
+    right: Tensor
+    counted: Tensor

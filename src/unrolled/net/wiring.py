@@ -1,0 +1,122 @@
+"""What a net's run needs to know of its spec: who reads what, what is carried, and where it may be cut."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from unrolled.cells import Cell, GatedCell
+from unrolled.net.layers import Loss, Shape
+from unrolled.net.schedule import Component, reads_future, schedule
+from unrolled.net.spec import Edge, Layer, Length, Spec
+
+
+class Wiring:
+    """The facts of a spec of one phase; ``shapes`` and ``modules`` are those of its layers."""
+
+    def __init__(self, spec: Spec) -> None:
+        self.spec = spec
+        self.layers = {layer.name: layer for layer in spec}
+        self.components: tuple[Component, ...] = schedule(spec)
+        self.lengths: dict[str, Length] = {layer.name: spec.length_of(layer) for layer in spec}
+        self.reads_future = reads_future(spec)
+        self.texts = {layer.name for layer in spec if layer.type == "text"}
+        self.shifted = {
+            self.line(layer, number): edge
+            for layer in spec
+            for number, edge in enumerate(layer.sources)
+            if edge.shift
+        }
+        self.generator: torch.Generator | None = None
+        self.device = torch.device("cpu")
+        self.shapes: dict[str, Shape] = {}
+        self.gathered: frozenset[str] = frozenset()
+        self.like = torch.empty(0)
+
+    def finish(self, modules: Mapping[str, nn.Module], shapes: Mapping[str, Shape]) -> None:
+        """Take in what is known only after the modules are made."""
+        self.shapes = dict(shapes)
+        self.gathered = frozenset(
+            layer.name for layer in self.spec if layer.type == "one-hot" and self._is_gathered(layer, modules)
+        )
+        self.output = self._find_output(modules)
+        self.streams = self._find_stream()
+        self.has_age = any(
+            edge.shift or (edge.kind == "last" and self.layers[name].type != "recurrent")
+            for name in self.streams
+            for edge in self.layers[name].sources
+        )
+
+    def length(self, layer: Layer) -> Length:
+        """Return how many copies a layer has; None is the net's length."""
+        return self.lengths[layer.name]
+
+    def feeding(self, layer: Layer) -> list[int]:
+        """Return the numbers of a recurrent layer's sources that it reads at each step."""
+        return [number for number, edge in enumerate(layer.sources) if edge.kind != "last"]
+
+    def spec_names(self, names: Collection[str]) -> list[str]:
+        """Return some layers' names in the order of the spec."""
+        return [layer.name for layer in self.spec if layer.name in names]
+
+    def line(self, layer: Layer, number: int) -> str:
+        """Return the name that the state gives a shifted edge's delay line."""
+        return f"{layer.name}:{number}"
+
+    def empty_line(self, key: str, like: Tensor) -> Tensor:
+        """Return an empty delay line [B, k, ...] for values like ``like`` [B, ...]."""
+        shift = self.shifted[key].shift
+        fill = 0 if like.is_floating_point() else -1
+        return torch.full((like.shape[0], shift, *like.shape[1:]), fill, dtype=like.dtype, device=like.device)
+
+    def blank_line(self, edge: Edge, lanes: int) -> Tensor:
+        """Return an empty delay line [B, k, ...] of an edge."""
+        shape = self.shapes[edge.source]
+        if shape.ids or edge.source in self.gathered:
+            return torch.full((lanes, edge.shift), -1, dtype=torch.int64, device=self.device)
+        size = (lanes, edge.shift, *shape.features)
+        return torch.zeros(size, dtype=self.like.dtype, device=self.device)
+
+    def _is_gathered(self, layer: Layer, modules: Mapping[str, nn.Module]) -> bool:
+        """Tell whether a one-hot may stay ids: all its readers are gated cells that read nothing else."""
+        readers = [
+            reader for reader in self.spec if any(edge.source == layer.name for edge in reader.sources)
+        ]
+        return bool(readers) and all(
+            isinstance(modules[reader.name], GatedCell)
+            and len(self.feeding(reader)) == 1
+            and all(edge.kind == "same" for edge in reader.sources if edge.source == layer.name)
+            and all(edge.initial is None for edge in reader.sources)
+            for reader in readers
+        )
+
+    def _find_output(self, modules: Mapping[str, nn.Module]) -> str:
+        """Return the layer that answers a call with one tensor: what the first loss judges, or the last."""
+        for layer in self.spec:
+            if isinstance(modules[layer.name], Loss):
+                return layer.sources[0].source
+        return self.spec.layers[-1].name
+
+    def _find_stream(self) -> frozenset[str]:
+        """Return the layers that can go on window by window: those of the output's length, if they may."""
+        length = self.lengths[self.output]
+        if length == 1:
+            return frozenset()
+        names = {name for name, own in self.lengths.items() if own == length}
+        for name in names:
+            layer = self.layers[name]
+            if layer.settings.get("direction") == "backward":
+                return frozenset()
+            if any(edge.kind != "same" and edge.source in names for edge in layer.sources):
+                return frozenset()
+        return frozenset(names)
+
+    def is_stream(self, component: Component) -> bool:
+        """Tell whether a component goes on window by window."""
+        return component.layers[0].name in self.streams
+
+    def cells(self, modules: Mapping[str, nn.Module]) -> dict[str, Cell]:
+        """Return the recurrent layers' cells by name."""
+        return {layer.name: module for layer in self.spec if isinstance(module := modules[layer.name], Cell)}
