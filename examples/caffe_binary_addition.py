@@ -139,9 +139,10 @@ def binary_addition_spec(num_steps: int) -> Spec:
 
 def _step(t: int, before: str) -> list[Layer]:
     """Return the layers of step t; ``before`` is the hidden layer of the step before."""
-    WX, bX = Param("x_to_y", "WX", init=RANGE), Param("bias", "bX", init=RANGE)
-    WO, bO = Param("x_to_y", "WO", init=RANGE), Param("bias", "bO", init=RANGE)
-    WH, no_bias = Param("x_to_y", "WH", init=RANGE), {"size": HIDDEN, "bias": False}
+    init, no_bias = RANGE if t == 1 else None, {"size": HIDDEN, "bias": False}
+    WX, bX = Param("x_to_y", "WX", init=init), Param("bias", "bX", init=init)
+    WO, bO = Param("x_to_y", "WO", init=init), Param("bias", "bO", init=init)
+    WH = Param("x_to_y", "WH", init=init)
     return [
         Layer(f"zX{t}", "linear", (Edge(f"x{t}"),), {"size": HIDDEN}, (WX, bX)),
         Layer(f"zH{t}", "linear", (Edge(before),), no_bias, (WH,)),

@@ -27,10 +27,6 @@ class Repeats:
     broken: Mapping[str, str]
     """Of a layer that looks repeated and is not in every step: what is missing."""
 
-    def at(self, name: str) -> tuple[str, int] | None:
-        """Return a layer's stem and step, or None where it isn't repeated."""
-        return self.places.get(name)
-
 
 def repeats(layers: Mapping[str, Layer]) -> Repeats:
     """Group a net's layers by names that end, or else start, with a step's number; NetError where none do.
@@ -42,7 +38,7 @@ def repeats(layers: Mapping[str, Layer]) -> Repeats:
     best = max(found, key=lambda each: (len(each.places), each.steps))
     if best.steps < 2:
         raise NetError(
-            "nothing in this net is repeated: wanted layers whose names end or start with the number of a step, "
+            "nothing in this net is repeated: wanted layers whose names end or start with a step's number, "
             "such as z1, z2, z3"
         )
     return best

@@ -17,11 +17,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from unrolled.errors import NetError, UsageError, nearest
+from unrolled.errors import NetError, nearest
 from unrolled.net.check import check
 from unrolled.net.importers.caffe_blobs import Input, Phase
 from unrolled.net.importers.caffe_fields import BLOCKS, NET, REFUSED, layer_schema
-from unrolled.net.importers.caffe_layers import TYPES
+from unrolled.net.importers.caffe_types import TYPES
 from unrolled.net.importers.schema import Record
 from unrolled.net.importers.textformat import Field, Message, error_at, read, shown
 from unrolled.net.phases import in_order, merged
@@ -74,7 +74,9 @@ def read_net(path: str | Path, shapes: Mapping[str, Sequence[int]] | None = None
     chosen = {phase: [r for r in layers if _belongs(r, phase)] for phase in PHASES}
     with_input = [phase for phase in PHASES if any(_is_input(r) for r in chosen[phase])]
     if not with_input:
-        raise error_at(root.file, 1, 1, f"a net needs an input: {', '.join(_inputs())}, and has none")
+        raise error_at(
+            root.file, 1, 1, f"a net wants an input layer, {' or '.join(_inputs())}; this one has none"
+        )
     built = {phase: _build(phase, chosen[phase], recurrent, shapes) for phase in with_input}
     parts = [(PHASES[phase], _layers(p)) for phase, p in built.items()]
     spec = Spec(in_order(merged(parts)), head["name"], _steps(recurrent, built))
@@ -163,6 +165,7 @@ def _type(message: Message) -> str:
             message.file, item.line, item.column, 'type: wanted a quoted text such as "InnerProduct"'
         )
     if item.value not in TYPES:
+        known = f"; known are {', '.join(TYPES)}"
         by_case = {name.lower(): name for name in TYPES}
         alike = by_case.get(item.value.lower())
         hint = f"; did you mean '{alike}'?" if alike else nearest(item.value, TYPES)
@@ -170,7 +173,7 @@ def _type(message: Message) -> str:
             message.file,
             item.line,
             item.column,
-            f"the layer type '{shown(item.value)}' has no counterpart{hint or '; known are ' + ', '.join(TYPES)}",
+            f"the layer type '{shown(item.value)}' has no counterpart{hint or known}",
         )
     return item.value
 
@@ -185,7 +188,7 @@ def _check_counts(r: Record) -> None:
                 f"{least}" if least == most else f"{least} or more" if most is None else f"{least} to {most}"
             )
             raise r.error(
-                f"layer '{r['name']}' ({r['type']}) has {wanted} {field}, came {came}",
+                f"a layer of type {r['type']} wants {wanted} {field}{'s' * (wanted != '1')}, came {came}",
                 field,
                 least if came > least else 0,
             )
@@ -269,7 +272,8 @@ def _finished(layer: Layer, rates: Mapping[str, Mapping[str, float]], tables: se
 
 
 def _rated(param: Param, rates: Mapping[str, Mapping[str, float]]) -> Param:
-    return replace(param, **rates.get(param.name, {})) if param.name else param
+    found = rates.get(param.name, {})
+    return replace(param, lr=found.get("lr", param.lr), decay=found.get("decay", param.decay))
 
 
 def _steps(recurrent: bool, built: Mapping[str, Phase]) -> int | None:

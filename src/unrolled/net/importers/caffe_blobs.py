@@ -94,6 +94,7 @@ class Phase:
         self.notes: list[str] = []
         self.shared: dict[str, tuple[Any, str]] = {}
         self.rates: dict[str, dict[str, float]] = {}
+        self.reshaped: set[str] = set()
 
     # Reading a layer's bottoms.
 
@@ -114,7 +115,7 @@ class Phase:
         return blob
 
     def numbers(self, r: Record, index: int, like: Blob | None = None) -> Blob:
-        """Return a bottom that is read as numbers; one of unknown shape is ``like`` another, if that is given."""
+        """Return a bottom that is read as numbers; where its shape is unknown it is that of ``like``."""
         blob = self.bottom(r, index)
         if blob.input is None:
             return blob
@@ -154,7 +155,7 @@ class Phase:
         if source.reads and (source.reads, source.size) != (reads, size):
             before = f"one of {source.size} ids" if source.reads == "ids" else words[source.reads]
             raise r.error(
-                f"'{r['bottom'][index]}' is read as {words[reads]} here and as {before} before; it is one of them",
+                f"'{r['bottom'][index]}' is read as {words[reads]} here and as {before} before",
                 "bottom",
                 index,
             )
@@ -178,8 +179,13 @@ class Phase:
 
     def keep(self, r: Record, made: Layer | Input) -> None:
         """Keep a layer or an input, and where it came from."""
+        if made.name in self.records:
+            before = self.records[made.name]
+            raise r.error(
+                f"a layer '{made.name}' is in line {before.message.line} already; name one otherwise"
+            )
         self.made.append(made)
-        self.records.setdefault(made.name, r)
+        self.records[made.name] = r
 
     def length(self, lead: int) -> int | None:
         """Return how many copies a layer has: one, beside sequences, where it has no time axis."""
@@ -205,7 +211,8 @@ class Phase:
         what = "flat" if len(features) == 1 else "axes"
         # A step's number stays at the end of the name that it stands at.
         name = f"{blob.layer}_{what}" if blob.layer[0].isdigit() else f"{what}_{blob.layer}"
-        if all(made.name != name for made in self.made):
+        if name not in self.reshaped:
+            self.reshaped.add(name)
             self.add(r, name, "reshape", (blob,), {"shape": size(features)}, lead=blob.lead)
         return replace(blob, layer=name, features=features, input=None)
 
@@ -223,10 +230,11 @@ class Phase:
 
     def axis(self, r: Record, block: str, blob: Blob, field: str = "axis") -> int:
         """Return an axis that a layer's message names, counted from 0; UsageError for a batch axis."""
-        axis, axes = r[block][field], len(blob.dims)
+        axes = len(blob.dims)
+        axis: int = r[block][field]
         if not -axes <= axis < axes:
             raise r[block].error(
-                f"{field}: '{r['bottom'][0]}' {shown(blob.dims)} has {axes} axes and none numbered {axis}",
+                f"{field}: '{r['bottom'][0]}' {shown(blob.dims)} has no axis {axis}",
                 field,
             )
         axis %= axes
@@ -272,3 +280,16 @@ def size(features: Dims) -> int | list[int]:
 def shown(dims: Dims) -> str:
     """Return a shape as words, ``[7 × 1 × 2]``."""
     return f"[{' × '.join(str(n) if n else '?' for n in dims)}]"
+
+
+def check_same(r: Record, index: int, came: Dims, wanted: Dims, x: Blob, first: Blob) -> None:
+    """Raise UsageError where a bottom's axes are not the first one's; an unknown one fits any."""
+    fits = len(came) == len(wanted) and all(
+        a == b or UNKNOWN in (a, b) for a, b in zip(came, wanted, strict=True)
+    )
+    if not fits:
+        raise r.error(
+            f"'{r['bottom'][index]}' {shown(x.dims)} does not fit '{r['bottom'][0]}' {shown(first.dims)}",
+            "bottom",
+            index,
+        )
