@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from unrolled.cells import map_state
+from unrolled.data import Vocab
 from unrolled.errors import UnseenError, UsageError
 from unrolled.net import Net, State
 
@@ -212,12 +213,17 @@ def text_pieces(stream: Stream, length: int | None, stop: str | None = None) -> 
     it is clear that it isn't.
     """
     assert stream.net.vocab is not None
-    decoder = stream.net.vocab.decoder()
+    yield from pieces_of(stream, stream.net.vocab, length, stop)
+
+
+def pieces_of(ids: Iterator[int], vocab: Vocab, length: int | None, stop: str | None = None) -> Iterator[str]:
+    """Yield the text of ``ids`` as it comes, as ``text_pieces`` does."""
+    decoder = vocab.decoder()
     held = ""
     count = 0
     while length is None or count < length:
         count += 1
-        held += decoder.feed(next(stream))
+        held += decoder.feed(next(ids))
         if stop and stop in held:
             yield held[: held.index(stop)]
             return

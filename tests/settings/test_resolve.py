@@ -113,6 +113,13 @@ BAD = [
     ),
     ({"embedding_dropout": 0.5}, "--embedding-dropout: there is no embedding to drop from"),
     ({"epochs": 0}, "epochs and max_updates are both 0: training would never end"),
+    ({"optimizer": "nesterov"}, "--optimizer: nesterov looks ahead by the momentum; set momentum"),
+    ({"lr_steps": "5,9", "lr_values": "0.1"}, "--lr-values: wanted one for each of the 2 lr_steps, came 1"),
+    (
+        {"lr_steps": "9,9", "lr_values": "0.1,0.2"},
+        "--lr-steps: each must be more than the one before, came [9, 9]",
+    ),
+    ({"schedule": "fixed-step"}, "--schedule: 'fixed-step' needs lr_steps and lr_values"),
 ]
 
 
@@ -175,7 +182,7 @@ def test_all_problems_of_a_file_come_at_once(tmp_path: Path) -> None:
         "epochs: wanted 0 or more, came -1",
         "precision: wanted 'float32' or 'float64', came ''",
     } <= rest
-    assert any(line.startswith("optimizer: wanted 'sgd', 'adagrad'") for line in rest)
+    assert any(line.startswith("optimizer: wanted 'sgd', 'nesterov'") for line in rest)
 
 
 @pytest.mark.parametrize(

@@ -61,19 +61,39 @@ def config_table(resolved: Resolved) -> str:
     return "\n".join(lines)
 
 
-def train(
-    texts: list[str], run: Path | None, recipe: str | None, flags: Mapping[str, Any], voice: Voice
-) -> None:
-    """Train on texts; end with a sample and the next commands."""
-    if not texts:
-        raise UsageError("train needs a text: a file, or a name that 'unrolled data list' shows")
-    resolved = resolve(recipe, os.environ, flags)
-    from unrolled.training import train_with
+@dataclass(frozen=True)
+class What:
+    """What is asked to be trained: texts, a net's file, a recipe."""
 
+    texts: tuple[str, ...]
+    net: str | None
+    recipe: str | None
+
+
+def train(what: What, run: Path | None, flags: Mapping[str, Any], voice: Voice) -> None:
+    """Train on texts or examples; end with a sample and the next commands."""
+    if not what.texts and what.net is None:
+        raise UsageError("train needs a text: a file, or a name that 'unrolled data list' shows")
+    from unrolled.training import train_with
+    from unrolled.training.lessons import lesson_of
+
+    lesson, tables = lesson_of(what.texts, what.net)
+    resolved = resolve(what.recipe, os.environ, flags, tables)
+    if lesson.spec is not None:
+        _check_no_chain(resolved)
     with voice.terminal() as terminal:
-        made = train_with(resolved.settings, texts, run, None, terminal)
+        made = train_with(resolved.settings, lesson, run, terminal)
         terminal.close()
         _conclude(made, terminal, voice)
+
+
+def _check_no_chain(resolved: Resolved) -> None:
+    """Raise UsageError for a flag that describes a chain, where a net's file is there."""
+    for name in ("layers", "hidden", "dropout", "embedding", "embedding_dropout"):
+        if resolved.origin[name].startswith("--"):
+            raise UsageError(
+                f"{resolved.origin[name]} is for nets without a file; write it in the net's file"
+            )
 
 
 @dataclass(frozen=True)

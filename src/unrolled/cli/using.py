@@ -17,15 +17,20 @@ if TYPE_CHECKING:
     from unrolled.sample import Stream
 
 
+LENGTH = 500
+
+
 @dataclass(frozen=True)
 class SampleOptions:
     """What is sampled, apart from how an id is chosen."""
 
     prime: str | None
-    length: int
+    length: int | None
     stop: str | None
     skip_unseen: bool
     seed: int | None
+    inputs: tuple[str, ...] = ()
+    model: Path | None = None
 
 
 def sample(
@@ -36,15 +41,20 @@ def sample(
     as_json: bool,
 ) -> None:
     """Print a sample as it comes, the prime first; or as one JSON object."""
-    if options.length < 0:
+    if options.length is not None and options.length < 0:
         raise UsageError(f"--length: wanted 0 or more, came {options.length}")
     if options.stop == "":
         raise UsageError("--stop: wanted a text, came an empty one; leave it out to go on to the length")
     from unrolled.sample import Choice, Stream, default_prime, text_pieces
 
     chosen = Choice(*choice)
+    if run.suffix == ".conf":
+        _sample_job(run, cell, options, as_json)
+        return
     net = _load(run, cell)
-    assert net.vocab is not None
+    if options.inputs or net.vocab is None:
+        _answer(net, options, chosen.temperature, as_json)
+        return
     prime = default_prime(net) if options.prime is None else options.prime
     ids = net.vocab.encode(prime, skip_unseen=options.skip_unseen)
     if options.skip_unseen and net.vocab.units == "char" and len(ids) < len(prime):
@@ -57,7 +67,7 @@ def sample(
     if options.prime is not None:
         sys.stdout.write(net.vocab.decode(ids))
     last = ""
-    for piece in text_pieces(stream, options.length, options.stop):
+    for piece in text_pieces(stream, LENGTH if options.length is None else options.length, options.stop):
         sys.stdout.write(piece)
         sys.stdout.flush()
         last = piece or last
@@ -70,9 +80,60 @@ def _print_sample_as_json(stream: Stream, options: SampleOptions) -> None:
 
     logprobs: list[float] = []
     stream.on_draw = lambda _, logprob: logprobs.append(logprob)
-    text = "".join(text_pieces(stream, options.length, options.stop))
+    length = LENGTH if options.length is None else options.length
+    text = "".join(text_pieces(stream, length, options.stop))
     found = {"text": text, "prime": options.prime, "seed": stream.seed, "logprobs": logprobs}
     print(json.dumps(found, ensure_ascii=False))
+
+
+def _sample_job(path: Path, cell: str | None, options: SampleOptions, as_json: bool) -> None:
+    """Print what a SINGA sampling job writes."""
+    import torch
+
+    from unrolled.generate import written
+    from unrolled.runs.jobs import sampling_job
+    from unrolled.sample import pieces_of
+
+    job = sampling_job(path, options.model, _cells(options.model or path, cell), _warn)
+    for note in job.notes:
+        _warn(note)
+    seed = torch.Generator().seed() if options.seed is None else options.seed
+    ids = (int(drawn[0]) for drawn in written(job.net, seed=seed))
+    length = options.length if options.length is not None else job.length or LENGTH
+    pieces = pieces_of(ids, job.vocab, length, options.stop)
+    if as_json:
+        print(json.dumps({"text": "".join(pieces), "seed": seed}, ensure_ascii=False))
+        return
+    for piece in pieces:
+        sys.stdout.write(piece)
+        sys.stdout.flush()
+    sys.stdout.write("\n")
+
+
+def _answer(net: Net, options: SampleOptions, temperature: float, as_json: bool) -> None:
+    """Print what a net that learned from examples says to each input."""
+    import torch
+
+    from unrolled.generate import answers, set_temperature
+
+    names = ", ".join(net.input_names)
+    if not options.inputs:
+        raise UsageError(f"this net answers examples; give one: --input '{{...}}' with {names}")
+    rows = []
+    for text in options.inputs:
+        try:
+            row = json.loads(text)
+        except (ValueError, RecursionError):
+            row = None
+        if not isinstance(row, dict):
+            raise UsageError(f"--input: wanted a JSON object with {names}, came {text[:60]!r}")
+        rows.append(row)
+    set_temperature(net, temperature)
+    seed = torch.Generator().seed() if options.seed is None else options.seed
+    longest = 200 if options.length is None else options.length
+    for row, answer in zip(rows, answers(net, rows, longest=longest, seed=seed), strict=True):
+        shown = answer if isinstance(answer, str) and not as_json else json.dumps(answer, ensure_ascii=False)
+        print(json.dumps({"input": row, "answer": answer}, ensure_ascii=False) if as_json else shown)
 
 
 def evaluate(run: Path, text: str, cell: str | None, how: tuple[int, int, bool], as_json: bool) -> None:

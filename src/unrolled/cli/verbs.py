@@ -37,7 +37,14 @@ RunPath = Annotated[Path, Parameter(help="A run's directory, or one checkpoint o
 
 
 def train(
-    *text: Annotated[str, Parameter(help="Text files, or a name that 'unrolled data list' shows.")],
+    *text: Annotated[
+        str,
+        Parameter(help="Text files, a name that 'unrolled data list' shows, JSON lines, or a job.conf."),
+    ],
+    net: Annotated[
+        str | None,
+        Parameter(help="A net: TOML, .conf, .prototxt, net.py:FUNCTION, or a shipped pattern's name."),
+    ] = None,
     run: Annotated[Path | None, Parameter(help="The run's directory [default: runs/<stem>-NNN].")] = None,
     recipe: Annotated[str | None, Parameter(help="A shipped recipe's name, or a TOML file.")] = None,
     quiet: Annotated[bool, Parameter(help="Print nothing but errors.")] = False,
@@ -52,7 +59,8 @@ def train(
     if print_config:
         training.print_config(recipe, given, json)
     else:
-        training.train(list(text), run, recipe, given, training.Voice(quiet, json))
+        what = training.What(tuple(text), net, recipe)
+        training.train(what, run, given, training.Voice(quiet, json))
 
 
 def resume(
@@ -78,8 +86,8 @@ def sample(
     *,
     prime: Annotated[str | None, Parameter(help="Text to begin with.", allow_leading_hyphen=True)] = None,
     length: Annotated[
-        int, Parameter(help="Characters to write (bytes, for a byte model) [default: 500].")
-    ] = 500,
+        int | None, Parameter(help="Characters to write (bytes, for a byte model) [default: 500].")
+    ] = None,
     temperature: Annotated[float, Parameter(help="0 takes the likeliest, 1 draws as the model says.")] = 1.0,
     top_k: Annotated[int, Parameter(help="Draw from the k likeliest; 0: from all.")] = 0,
     top_p: Annotated[float, Parameter(help="Draw from the likeliest that sum to p.")] = 1.0,
@@ -89,13 +97,19 @@ def sample(
     seed: Annotated[int | None, Parameter(help="Equal seeds write equal texts.")] = None,
     stop: Annotated[str | None, Parameter(help="End before this text.", allow_leading_hyphen=True)] = None,
     skip_unseen: Annotated[bool, Parameter(help="Leave out what the vocabulary lacks in the prime.")] = False,
+    input: Annotated[
+        list[str] | None, Parameter(help="A JSON object for a net that learned from examples; repeatable.")
+    ] = None,
+    model: Annotated[
+        Path | None, Parameter(help="The run whose weights a SINGA sampling job (RUN ends in .conf) takes.")
+    ] = None,
     cell: OwnCell = None,
     json: Json = False,
 ) -> None:
     """Write text in the manner of a trained model."""
     from unrolled.cli import using
 
-    options = using.SampleOptions(prime, length, stop, skip_unseen, seed)
+    options = using.SampleOptions(prime, length, stop, skip_unseen, seed, tuple(input or ()), model)
     using.sample(run, cell, options, (temperature, top_k, top_p, min_p), json)
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, fields
+from typing import Any, Literal
 
-from unrolled.data.symbols import Symbols
+from unrolled.data.symbols import Symbols, stored_vocab
 from unrolled.data.vocab import Vocab
-from unrolled.errors import UsageError
+from unrolled.errors import LoadError, UsageError
 
 Kind = Literal["ids", "floats"]
 Length = str | int | None
@@ -59,6 +59,20 @@ class Field:
                 f"Field {self.name!r} has a vocabulary of {len(self.vocab)}, but a size of {self.size}."
                 " Leave the size out."
             )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the field as plain values for JSON."""
+        vocab = None if self.vocab is None else self.vocab.to_dict()
+        return {**{f.name: getattr(self, f.name) for f in fields(self)}, "vocab": vocab}
+
+    @classmethod
+    def from_dict(cls, record: Any) -> Field:
+        """Read what ``to_dict`` wrote; anything else is a LoadError."""
+        try:
+            vocab = None if record["vocab"] is None else stored_vocab(record["vocab"])
+            return cls(**{**record, "vocab": vocab})
+        except (KeyError, TypeError, UsageError) as error:
+            raise LoadError(f"a stored field can't be used: {error!r}") from error
 
     @property
     def num_ids(self) -> int:

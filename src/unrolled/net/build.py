@@ -12,7 +12,7 @@ from unrolled.errors import CellError, NetError
 from unrolled.net.layers import TYPES, LayerModule, Misfit, Shape, settings_of
 from unrolled.net.params import cell_class, owners, params_of
 from unrolled.net.schedule import Component
-from unrolled.net.spec import VOCAB, Layer, Spec
+from unrolled.net.spec import Layer, Spec
 
 
 class Layers(nn.Module):
@@ -180,11 +180,16 @@ class Builder:
 
     def _settings(self, layer: Layer) -> dict[str, Any]:
         settings = settings_of(layer.type, layer.settings)
-        if VOCAB in [value for value in settings.values() if isinstance(value, str)]:
+        size = settings.get("size", 0)
+        if isinstance(size, str):
             raise NetError(
-                f"layer '{layer.name}' is as wide as the vocabulary, and there is none; give a number",
+                f"layer '{layer.name}' has the size '{size}', but no vocabulary or input of ids of that name "
+                "is known; give a number",
                 layer.name,
+                "size",
             )
+        if size is None and layer.type == "ids":
+            raise NetError(f"layer '{layer.name}' has no size, and there are no data to tell it", layer.name)
         return settings
 
     def _share(self) -> None:

@@ -17,12 +17,12 @@ from unrolled.net.execution import AGE, Call, Execution, State
 from unrolled.net.fill import fill_params
 from unrolled.net.layers import Accuracy, Dropout, LayerModule, Loss, Sample
 from unrolled.net.score import Score, score
-from unrolled.net.spec import Layer, Length, Spec
+from unrolled.net.spec import VOCAB, Layer, Length, Spec
 from unrolled.net.wiring import Wiring
 from unrolled.unrolling import choose_engine
 
 if TYPE_CHECKING:
-    from unrolled.data import Vocab
+    from unrolled.data import Field, Vocab
 
 Values = dict[str, Tensor]
 Lengths = Tensor | Mapping[Length, Tensor] | None
@@ -47,7 +47,9 @@ class Net(nn.Module):
         like: Net | None = None,
     ) -> None:
         super().__init__()
-        self.spec = spec if vocab is None else spec.with_vocab(len(vocab))
+        self.spec = spec if vocab is None else spec.with_sizes({VOCAB: len(vocab)})
+        self.fields: tuple[Field, ...] = ()
+        """What the inputs' values are read by, where the data are examples."""
         self.vocab, self.phase = vocab, phase or phases_of(spec)[0]
         self.boundary: str | None = None
         self.engine = "auto"
@@ -68,7 +70,7 @@ class Net(nn.Module):
         if self.wiring.spec == self.spec.in_phase(phase):
             return self
         net = Net(self.spec, self.vocab, self.own_cells, phase=phase, like=self)
-        net.boundary, net.engine = self.boundary, self.engine
+        net.boundary, net.engine, net.fields = self.boundary, self.engine, self.fields
         like = next(self.parameters(), torch.empty(0))
         return net.to(like.device, like.dtype).train(self.training)
 
@@ -95,15 +97,11 @@ class Net(nn.Module):
 
     @property
     def target_names(self) -> tuple[str, ...]:
-        """The inputs that are targets: labels, and what only losses and accuracies read."""
+        """The inputs that losses and accuracies compare with, and labels."""
         judges = [layer for layer in self.wiring.spec if isinstance(self.layers[layer.name], Loss | Accuracy)]
         judged = {edge.source for layer in judges for edge in layer.sources[1:]}
-        others = {e.source for layer in self.wiring.spec if layer not in judges for e in layer.sources}
-        return tuple(
-            name
-            for name in self.input_names
-            if self.wiring.layers[name].type == "label" or (name in judged and name not in others)
-        )
+        labels = {layer.name for layer in self.wiring.spec if layer.type == "label"}
+        return tuple(name for name in self.input_names if name in judged | labels)
 
     @property
     def has_loss(self) -> bool:
@@ -241,12 +239,33 @@ class Net(nn.Module):
 
         ``targets`` go with one input; with inputs by name the targets are among them.
         """
-        named = dict(inputs) if isinstance(inputs, Mapping) else {self._one_input(): inputs}
-        if targets is not None:
-            named |= dict.fromkeys(self.target_names, targets)
-        call = self._call(named, state, fresh, lengths, None)
+        call = self._call(self._with_targets(inputs, targets), state, fresh, lengths, None)
         values, next_state = self._values(call)
         return score(self, values, call.lengths), next_state
+
+    def judged_values(
+        self,
+        inputs: Tensor | Mapping[str, Tensor],
+        targets: Tensor | None = None,
+        state: State | None = None,
+        *,
+        fresh: Tensor | None = None,
+        lengths: Lengths = None,
+    ) -> Values:
+        """Return every layer's values after a backward pass from the loss, with their gradients kept."""
+        call = self._call(self._with_targets(inputs, targets), state, fresh, lengths, None)
+        values, _ = self._run(call)
+        for value in values.values():
+            if value.requires_grad:
+                value.retain_grad()
+        torch.autograd.backward(score(self, values, call.lengths).total)
+        return values
+
+    def _with_targets(
+        self, inputs: Tensor | Mapping[str, Tensor], targets: Tensor | None
+    ) -> Mapping[str, Tensor]:
+        named = dict(inputs) if isinstance(inputs, Mapping) else {self._one_input(): inputs}
+        return named if targets is None else {**named, **dict.fromkeys(self.target_names, targets)}
 
     def _values(self, call: Call) -> tuple[Values, State]:
         if self.engine == "naive" and not self.is_whole and self.wiring.streams:
@@ -373,7 +392,7 @@ class Net(nn.Module):
         layer, shape = self.wiring.layers[name], self.wiring.shapes[name]
         if layer.type == "continues":
             return x
-        size = shape.ids or (layer.settings["size"] if layer.type in ("one-hot", "embedding") else 0)
+        size = shape.ids or getattr(self.layers[name], "size", 0)
         axes = () if size else shape.features
         if x.dim() != 2 + len(axes) or tuple(x.shape[2:]) != axes or x.is_floating_point() == bool(size):
             wanted = "whole numbers [T, B]" if size else f"floats [T, B{''.join(f', {n}' for n in axes)}]"

@@ -131,9 +131,13 @@ class Spec:
         length = self.unroll if layer.unroll is None else layer.unroll
         return None if length == self.unroll and length != 1 else length
 
-    def with_vocab(self, size: int) -> Spec:
-        """Return the net with every size called ``"vocab"`` set to a vocabulary's size."""
-        return replace(self, layers=tuple(_sized(layer, size) for layer in self.layers))
+    def with_sizes(self, named: Mapping[str, int], inputs: Mapping[str, int] | None = None) -> Spec:
+        """Return the net with every size that is a name set to a number.
+
+        ``named`` has the numbers by name, ``"vocab"`` and the inputs' names; ``inputs`` those of the inputs
+        that have no size of their own. Names that are not there stay.
+        """
+        return replace(self, layers=tuple(_sized(layer, named, inputs or {}) for layer in self.layers))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the spec as plain lists and dicts, as ``config.json`` and TOML files hold it."""
@@ -168,9 +172,12 @@ def _edge(plain: str | Mapping[str, Any]) -> Edge:
     return Edge(plain) if isinstance(plain, str) else Edge(**plain)
 
 
-def _sized(layer: Layer, size: int) -> Layer:
-    named = [key for key, value in layer.settings.items() if value == VOCAB and key in ("size", "shape")]
-    return replace(layer, settings={**layer.settings, **dict.fromkeys(named, size)}) if named else layer
+def _sized(layer: Layer, named: Mapping[str, int], inputs: Mapping[str, int]) -> Layer:
+    size = layer.settings.get("size")
+    found = named.get(size) if isinstance(size, str) else None
+    if size is None and layer.type in ("text", "ids"):
+        found = inputs.get(layer.name) if layer.type == "ids" else named.get(VOCAB)
+    return layer if found is None else replace(layer, settings={**layer.settings, "size": found})
 
 
 def _without_defaults(value: Any, leave_out: tuple[str, ...] = ()) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from unrolled.cells import Cell
-from unrolled.data import Vocab
+from unrolled.data import Field, Vocab
 from unrolled.errors import DamagedError, LoadError, OwnCellError, UnrolledError
 from unrolled.net import Net, Spec
 from unrolled.runs.checkpoint import committed, is_checkpoint, read_model
@@ -24,6 +24,7 @@ def model_config(net: Net) -> dict[str, Any]:
     return {
         "unrolled": _version(),
         "vocab": net.vocab.to_dict() if net.vocab else None,
+        "fields": [field.to_dict() for field in net.fields],
         "boundary": net.boundary,
         "dtype": str(next(net.parameters()).dtype).removeprefix("torch."),
         **net.spec.to_dict(),
@@ -68,6 +69,7 @@ def build_net(
     try:
         vocab = Vocab.from_dict(config["vocab"]) if config["vocab"] is not None else None
         dtype, boundary = DTYPES[config["dtype"]], config["boundary"]
+        fields = tuple(Field.from_dict(field) for field in config.get("fields", ()))
     except (KeyError, TypeError) as error:
         raise DamagedError(f"{folder}/config.json is incomplete: {error!r}") from error
     try:
@@ -81,7 +83,7 @@ def build_net(
         raise
     except BUILD_ERRORS as error:
         raise LoadError(f"{folder}/config.json describes no net that can be built: {_line(error)}") from error
-    net.boundary = boundary
+    net.boundary, net.fields = boundary, fields
     net.load_weights(weights)
     return net.eval()
 

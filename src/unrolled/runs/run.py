@@ -17,7 +17,7 @@ import tomli_w
 
 from unrolled.cells import Cell
 from unrolled.errors import DamagedError, LoadError, UnrolledError, UsageError
-from unrolled.net import Net
+from unrolled.net import Net, Spec
 from unrolled.runs.checkpoint import Checkpoint, committed, read_checkpoint, write_checkpoint
 from unrolled.runs.files import replace_file, replace_link
 from unrolled.runs.journal import Journal
@@ -36,6 +36,8 @@ class Source:
     text_sha256: str
     cell: str | None = None
     cell_sha256: str | None = None
+    spec: Spec | None = None
+    """The net, where it is not the chain that the settings describe."""
 
 
 class Run:
@@ -52,6 +54,7 @@ class Run:
         self.settings, self.source = _read_config(self.directory / CONFIG)
         self.metrics = Journal(self.directory / "metrics.jsonl")
         self.samples = Journal(self.directory / "samples.jsonl")
+        self.debug = Journal(self.directory / "debug.jsonl")
         self.checkpoints = self.directory / "checkpoints"
         self.cells: Mapping[str, type[Cell]] = {}
 
@@ -88,6 +91,12 @@ class Run:
         """Replace the settings that the run goes on with."""
         _write_config(self.directory / CONFIG, settings, source)
         self.settings, self.source = settings, source
+
+    @property
+    def journals(self) -> dict[str, Journal]:
+        """The files that grow with the run; that of ``debug`` is there only where it is asked for."""
+        always = {"metrics": self.metrics, "samples": self.samples}
+        return {**always, "debug": self.debug} if self.settings.training.debug else always
 
     def updates(self) -> list[int]:
         """Return the updates that have a committed checkpoint, the newest first."""
@@ -234,6 +243,8 @@ def next_run_directory(stem: str, under: Path = Path("runs")) -> Path:
 def _write_config(path: Path, settings: Settings, source: Source) -> None:
     text: dict[str, Any] = {"paths": list(source.text), "sha256": source.text_sha256}
     tables: dict[str, Any] = {"text": text, **to_tables(settings)}
+    if source.spec is not None:
+        tables["spec"] = source.spec.to_dict()
     if source.cell is not None:
         own = {"name": source.cell, "sha256": source.cell_sha256}
         tables["own_cell"] = {key: value for key, value in own.items() if value is not None}
@@ -243,8 +254,9 @@ def _write_config(path: Path, settings: Settings, source: Source) -> None:
 def _read_config(path: Path) -> tuple[Settings, Source]:
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
-        text, cell = tables.pop("text"), tables.pop("own_cell", {})
-        source = Source(tuple(text["paths"]), text["sha256"], cell.get("name"), cell.get("sha256"))
+        text, cell, spec = tables.pop("text"), tables.pop("own_cell", {}), tables.pop("spec", None)
+        net = None if spec is None else Spec.from_dict(spec)
+        source = Source(tuple(text["paths"]), text["sha256"], cell.get("name"), cell.get("sha256"), net)
         return from_tables(str(path), tables), source
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DamagedError(f"{path} can't be read: {error}") from error

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from unrolled.settings.fields import GROUP_OF, GROUPS, Settings
+from unrolled.settings.fields import GROUP_OF, GROUPS, Settings, TrainingSettings
 
 
 def validated(values: Mapping[str, Any], origin: Mapping[str, str]) -> tuple[Settings | None, list[str]]:
@@ -79,4 +80,22 @@ def _contradictions(settings: Settings, origin: Mapping[str, str]) -> list[str]:
         problems.append(f"{where}: gradients are clipped by norm or by element; set one of the two to 0")
     if not training.epochs and not training.max_updates:
         problems.append("epochs and max_updates are both 0: training would never end; set one of them")
-    return problems
+    return [*problems, *_rate_problems(training, origin)]
+
+
+def _rate_problems(training: TrainingSettings, origin: Mapping[str, str]) -> Iterator[str]:
+    steps, values = training.lr_steps, training.lr_values
+    if training.optimizer == "nesterov" and not training.momentum:
+        yield (
+            f"{_label('optimizer', origin)}: nesterov looks ahead by the momentum; "
+            "set momentum to more than 0, such as 0.9"
+        )
+    if len(steps) != len(values):
+        yield (
+            f"{_label('lr_values', origin)}: wanted one for each of the {len(steps)} lr_steps, "
+            f"came {len(values)}"
+        )
+    if any(later <= earlier for earlier, later in itertools.pairwise(steps)):
+        yield f"{_label('lr_steps', origin)}: each must be more than the one before, came {list(steps)}"
+    if training.schedule == "fixed-step" and not steps:
+        yield f"{_label('schedule', origin)}: 'fixed-step' needs lr_steps and lr_values"

@@ -34,8 +34,12 @@ class DataSettings:
     """Where documents end: 'line', 'file', or a text of your own; the state starts anew after it."""
     split: tuple[Annotated[float, Gt(0), Le(1)], ...] = (0.95, 0.05)
     """Shares of the text, by position, for training and for validation; the rest is left alone."""
+    task: Annotated[str, MinLen(1)] | None = None
+    """A generated task to learn instead of a file of examples, for nets that read examples."""
+    examples: Count = 4000
+    """How many examples of the task there are, training and validation together."""
     lanes: Count = 50
-    """How many places of the text are read in parallel, B."""
+    """How many places of the text are read in parallel, or examples in a batch, B."""
     window: Count = 50
     """Steps between two updates, and how far gradients reach back, T."""
 
@@ -76,12 +80,14 @@ class TrainingSettings:
     """How often the training text is read; 0 sets no limit."""
     max_updates: CountOrNever = 0
     """Stop after this many updates; given alone it replaces epochs, and the other way round."""
-    optimizer: Literal["sgd", "adagrad", "rmsprop", "adam", "adamw", "adadelta", "adamax"] = "adam"
+    optimizer: Literal["sgd", "nesterov", "adagrad", "rmsprop", "adam", "adamw", "adadelta", "adamax"] = (
+        "adam"
+    )
     """The rule of update, with PyTorch's meaning of its settings."""
     lr: Positive = 0.002
     """Learning rate at the start."""
     momentum: Share = 0.0
-    """Momentum of sgd and rmsprop."""
+    """Momentum of sgd, nesterov (which needs some) and rmsprop."""
     decay_rate: Share = 0.95
     """Decay of the squared gradient's mean in rmsprop (alpha) and adadelta (rho)."""
     beta1: Share = 0.9
@@ -89,11 +95,13 @@ class TrainingSettings:
     beta2: Share = 0.999
     """Decay of the squared gradient's mean in adam, adamw and adamax."""
     epsilon: Positive = 1e-8
-    """Added to the denominator of every rule but sgd."""
+    """Added to the denominator of every rule but sgd and nesterov."""
     weight_decay: NotNegative = 0.0
     """Pull of the weights towards zero, as the optimizer defines it."""
-    schedule: Literal["constant", "step", "exponential", "linear", "cosine"] = "constant"
-    """How the learning rate moves: by decay_factor in steps or smoothly, or to final_lr over all updates."""
+    schedule: Literal["constant", "step", "fixed-step", "exponential", "inverse", "linear", "cosine"] = (
+        "constant"
+    )
+    """How the learning rate moves: by decay_factor in steps or smoothly, by a table, or to final_lr."""
     decay_factor: Annotated[float, Gt(0), Le(1)] = 0.97
     """What schedules 'step' and 'exponential' multiply the learning rate by, each decay_every."""
     decay_every: Positive = 1.0
@@ -102,8 +110,16 @@ class TrainingSettings:
     """Epochs (or updates) before the first decay; unset means decay_every."""
     decay_unit: Literal["epoch", "update"] = "epoch"
     """What decay_every and decay_after count."""
+    decay_power: NotNegative = 1.0
+    """Schedule 'inverse' divides lr by (1 + s / decay_every) to this power, s as decay_unit counts."""
+    lr_steps: tuple[CountOrNever, ...] = ()
+    """Updates after which schedule 'fixed-step' goes on to the next of lr_values; before the first, lr."""
+    lr_values: tuple[NotNegative, ...] = ()
+    """The learning rates of schedule 'fixed-step', one for each of lr_steps."""
     final_lr: NotNegative = 0.0
     """Where schedules 'linear' and 'cosine' end."""
+    final_after: CountOrNever = 0
+    """Updates after which 'linear' and 'cosine' are at final_lr; 0 means all updates."""
     warmup: CountOrNever = 0
     """Updates over which the learning rate first rises from near zero, with any schedule."""
     clip_norm: NotNegative = 5.0
@@ -138,6 +154,8 @@ class TrainingSettings:
     """Where to compute: cpu, cuda, cuda:1 ..., or auto for a GPU where there is one."""
     threads: Threads = 0
     """Processor threads that PyTorch may use; 0 leaves its own choice."""
+    debug: bool = False
+    """At each report, write the mean size of each layer's values and gradients, by step, to debug.jsonl."""
     deterministic: bool = False
     """Demand PyTorch's deterministic algorithms; an operation that has none fails."""
 

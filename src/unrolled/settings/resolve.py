@@ -9,7 +9,7 @@ from typing import Any
 from unrolled.errors import SettingsError, nearest
 from unrolled.settings.check import validated
 from unrolled.settings.fields import GROUP_OF, Settings
-from unrolled.settings.toml import Layer, recipe_layers
+from unrolled.settings.toml import Layer, flattened, recipe_layers
 
 ENVIRONMENT = "UNROLLED_"
 NO_SETTINGS = {"UNROLLED_CACHE"}
@@ -34,15 +34,18 @@ def resolve(
     recipe: str | None = None,
     environment: Mapping[str, str] | None = None,
     flags: Mapping[str, Any] | None = None,
+    net: tuple[str, Mapping[str, Any]] | None = None,
 ) -> Resolved:
-    """Put defaults, a recipe or TOML file, the environment and flags on top of each other.
+    """Put defaults, a net's file, a recipe or TOML file, the environment and flags on top of each other.
 
     ``recipe`` names a shipped recipe or a TOML file, which may itself name a recipe that it starts from.
+    ``net`` is a label and the tables of settings that a net's file holds beside its layers.
     Raises SettingsError with every problem of every source at once.
     """
     values: dict[str, Any] = {}
     origin = dict.fromkeys(GROUP_OF, "default")
-    sources = [*(recipe_layers(recipe) if recipe else []), *_flat_layers(environment, flags)]
+    below = [flattened(*net)] if net else []
+    sources = [*below, *(recipe_layers(recipe) if recipe else []), *_flat_layers(environment, flags)]
     problems = [problem for _, _, found in sources for problem in found]
     together = {kind: _named_by(kind, sources) for kind in ("--", ENVIRONMENT)}
     for label, layer, _ in sources:
@@ -91,6 +94,6 @@ def _flat_layers(environment: Mapping[str, str] | None, flags: Mapping[str, Any]
 
 def _from_text(name: str, value: Any) -> Any:
     """Split the values of tuple settings, which are one comma-separated text outside TOML."""
-    if name in ("split", "sample_at") and isinstance(value, str):
+    if name in ("split", "sample_at", "lr_steps", "lr_values") and isinstance(value, str):
         return [part.strip() for part in value.split(",") if part.strip()]
     return value

@@ -25,7 +25,7 @@ def recipe_layers(recipe: str, above: tuple[str, ...] = ()) -> list[Layer]:
     base = data.pop("recipe", None)
     data.pop("about", None)
     layers = recipe_layers(_beside(recipe, str(base)), (*above, label)) if base is not None else []
-    return [*layers, _flattened(label, data)]
+    return [*layers, flattened(label, data)]
 
 
 def _beside(recipe: str, base: str) -> str:
@@ -34,7 +34,8 @@ def _beside(recipe: str, base: str) -> str:
     return str(Path(recipe).parent / base) if from_file else base
 
 
-def _flattened(label: str, data: Mapping[str, Any]) -> Layer:
+def flattened(label: str, data: Mapping[str, Any]) -> Layer:
+    """Return tables of settings as values by name, with the problems found in them."""
     values: dict[str, Any] = {}
     problems: list[str] = []
     for group, table in data.items():
@@ -116,7 +117,7 @@ def to_tables(settings: Settings) -> dict[str, dict[str, Any]]:
 
 def from_tables(label: str, tables: Mapping[str, Any]) -> Settings:
     """Read tables as ``to_tables`` wrote them; SettingsError with every problem at once."""
-    _, values, problems = _flattened(label, tables)
+    _, values, problems = flattened(label, tables)
     settings, wrong = validated(values, dict.fromkeys(GROUP_OF, label))
     if settings is None or problems or wrong:
         raise SettingsError([*problems, *wrong])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +26,30 @@ from unrolled.training.listener import Entry, Listener, Plan
 from unrolled.training.losses import Loss
 from unrolled.training.memory import estimate_memory
 from unrolled.training.own_cells import OwnCell, cell_name, own_cell
+from unrolled.training.reading import Reading, read_examples, read_text, reads_text, sized
 from unrolled.training.schedules import learning_rate
 from unrolled.training.session import Material, Position, Session
 from unrolled.training.stop import stop_flag
 
 Text = str | os.PathLike[str]
-Parts = tuple[Corpus, Windows, Windows | None]
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a net is to learn from, and which net."""
+
+    texts: tuple[str, ...]
+    """Files, or names of the catalog."""
+    cell: str | type[Cell] | None = None
+    """A cell of the user's, that the net may use; None takes the settings'."""
+    spec: Spec | None = None
+    """The net; None is the chain that the settings describe."""
+    vocab: Vocab | None = None
+    """The vocabulary, where it is not to be found in the text."""
+    name: str = ""
+    """What the run is called; empty takes the first text's name."""
+    notes: tuple[str, ...] = ()
+    """What is worth saying first."""
 
 
 def train(
@@ -40,6 +58,7 @@ def train(
     run: Text | None = None,
     recipe: str | None = None,
     cell: str | type[Cell] | None = None,
+    net: Spec | None = None,
     listener: Listener | None = None,
     **settings: Any,
 ) -> Run:
@@ -50,49 +69,71 @@ def train(
         run = unrolled.train("book.txt", hidden=256, max_updates=2000)
 
     ``text`` is a path, a name of the catalog, or several of them. ``cell`` is a built-in cell's name, a
-    class, or PATH.py:NAME. Every setting is a keyword.
+    class, or PATH.py:NAME. ``net`` is a net in place of the chain that the settings describe; one that
+    reads examples takes a file of JSON lines as its text, or () with ``task``. Every setting is a keyword.
     Raises an UnrolledError for whatever is wrong, Interrupted after Ctrl-C with everything saved.
     """
     name = cell_name(cell) if cell is not None else None
     resolved = resolve(recipe, os.environ, {**settings, "cell": name})
     texts = [text] if isinstance(text, str | os.PathLike) else list(text)
     directory = Path(run) if run is not None else None
-    return train_with(resolved.settings, [str(t) for t in texts], directory, cell, listener or Listener())
+    lesson = Lesson(tuple(str(t) for t in texts), cell, net)
+    return train_with(resolved.settings, lesson, directory, listener or Listener())
 
 
-def train_with(
-    settings: Settings,
-    texts: Sequence[str],
-    directory: Path | None,
-    cell: str | type[Cell] | None,
-    listener: Listener,
-) -> Run:
+def train_with(settings: Settings, lesson: Lesson, directory: Path | None, listener: Listener) -> Run:
     """Train with settings that are already resolved; otherwise as ``train``."""
-    place = directory or next_run_directory(Path(str(texts[0])).stem)
+    place = directory or next_run_directory(_stem(lesson, settings))
     check_unused(place)
-    own = own_cell(cell if cell is not None else settings.net.cell)
+    own = own_cell(lesson.cell if lesson.cell is not None else settings.net.cell)
     device = pick_device(settings.training.device)
-    paths, vocab = catalog.resolve(texts)
-    corpus = _open(paths, settings, vocab, listener)
+    for note in lesson.notes:
+        listener.said(note)
+    reading = _read(lesson, settings, listener)
     cells = own.cells if own else {}
-    spec = chain_of(settings, len(corpus.vocab))
+    spec = _spec_of(lesson, settings, reading)
     memory = estimate_memory(spec, settings, cells)
     listener.estimated(*memory)
-    parts = _parts(corpus, settings, listener)
     with process_settings(settings.training), stop_flag() as stop:
         torch.manual_seed(settings.training.seed)
-        net = Net(spec, corpus.vocab, cells)
+        net = Net(spec, reading.vocab, cells)
         initialise(net, settings.net.init, settings.net.init_scale, settings.net.forget_bias)
-        net.boundary = settings.data.boundary
-        corpus.vocab.encode(settings.training.sample_prime or "")
+        net.boundary, net.fields = settings.data.boundary, reading.fields
+        if reading.vocab is not None:
+            reading.vocab.encode(settings.training.sample_prime or "")
         learner = _learner(net, settings, device)
-        run = Run.create(place, settings, _source(paths, corpus, own), own.source if own else None)
+        source = _source(reading, own, lesson.spec)
+        run = Run.create(place, settings, source, own.source if own else None)
         run.cells = cells
         with run.locked():
-            material = _material(run, net, learner, parts, settings)
+            material = _material(run, net, learner, reading, settings)
             listener.planned(_plan(material, Position(), memory[0]))
             Session(material, Position(), listener, stop).train()
     return run
+
+
+def _stem(lesson: Lesson, settings: Settings) -> str:
+    return lesson.name or (Path(lesson.texts[0]).stem if lesson.texts else settings.data.task or "run")
+
+
+def _read(lesson: Lesson, settings: Settings, listener: Listener) -> Reading:
+    """Open what is learned from: a text, or examples, as the net asks for."""
+    if lesson.spec is not None and not reads_text(lesson.spec):
+        return read_examples(lesson.spec, lesson.texts, settings)
+    if settings.data.task is not None:
+        raise UsageError(f"the task {settings.data.task} has examples; name a net that reads them with --net")
+    if not lesson.texts:
+        raise UsageError("train needs a text: a file, or a name that 'unrolled data list' shows")
+    paths, vocab = catalog.resolve(lesson.texts)
+    return read_text(_open(paths, settings, lesson.vocab or vocab, listener), settings, listener)
+
+
+def _spec_of(lesson: Lesson, settings: Settings, reading: Reading) -> Spec:
+    """Return the net with the sizes of its data."""
+    if lesson.spec is not None:
+        return sized(lesson.spec, reading.vocab, reading.fields)
+    assert reading.vocab is not None
+    return chain_of(settings, len(reading.vocab))
 
 
 def resume(
@@ -121,17 +162,18 @@ def resume(
         run.cells = own.cells if own else {}
         net = build_net(run.checkpoints / str(update), checkpoint.model, checkpoint.config, run.cells)
         memory, _ = estimate_memory(net.spec, settings, run.cells)
-        parts = _parts(_same_text(run, settings, net.vocab, text), settings, listener)
+        reading = _same_reading(run, settings, net, text, listener)
         if settings.training != run.settings.training:
-            _check_end(run, settings, len(parts[1]), update)
+            _check_end(run, settings, len(reading), update)
         learner = _learner(net, settings, pick_device(settings.training.device))
-        learner.restore(checkpoint.state_tensors, net.initial_state(settings.data.lanes))
+        template = net.initial_state(settings.data.lanes) if reading.carries else {}
+        learner.restore(checkpoint.state_tensors, template)
         for line in differences(checkpoint.state["environment"], environment(net, settings)):
             listener.said(line)
-        run.change(settings, replace(run.source, text=_names(parts[0].paths)))
+        run.change(settings, replace(run.source, text=reading.paths))
         run.tidy(update)
         position = _restored(run, checkpoint.state)
-        material = _material(run, net, learner, parts, settings)
+        material = _material(run, net, learner, reading, settings)
         listener.planned(_plan(material, position, memory))
         Session(material, position, listener, stop).train()
     return run
@@ -145,32 +187,28 @@ def _learner(net: Net, settings: Settings, device: torch.device) -> Learner:
     return Learner(net, settings.training)
 
 
-def _names(paths: Sequence[Path]) -> tuple[str, ...]:
-    return tuple(str(path.resolve()) for path in paths)
+def _source(reading: Reading, own: OwnCell | None, spec: Spec | None) -> Source:
+    name, sha256 = (own.name, own.sha256) if own else (None, None)
+    return Source(reading.paths, reading.sha256, name, sha256, spec)
 
 
-def _source(paths: Sequence[Path], corpus: Corpus, own: OwnCell | None) -> Source:
-    cell = (own.name, own.sha256) if own else (None, None)
-    return Source(_names(paths), corpus.sha256, *cell)
-
-
-def _material(run: Run, net: Net, learner: Learner, parts: Parts, settings: Settings) -> Material:
-    _, windows, validation = parts
-    updates = number_of_updates(settings.training, len(windows))
-    return Material(run, net, learner, windows, validation, settings, updates)
+def _material(run: Run, net: Net, learner: Learner, reading: Reading, settings: Settings) -> Material:
+    updates = number_of_updates(settings.training, len(reading))
+    learner.carries = reading.carries
+    return Material(run, net, learner, reading, settings, updates)
 
 
 def _plan(material: Material, position: Position, memory: int) -> Plan:
-    net, windows, validation = material.net, material.windows, material.validation
+    net, reading = material.net, material.reading
     return Plan(
         run=material.run.directory,
         parameters=net.num_parameters,
-        chars=windows.num_targets,
-        validation_chars=validation.num_targets if validation else 0,
+        chars=reading.num_targets,
+        validation_chars=reading.num_validation_targets,
         symbols=net.output_size,
         update=position.update,
         updates=material.updates,
-        per_epoch=len(windows),
+        per_epoch=len(reading),
         engines=net.engines(),
         memory=memory,
         device=str(material.learner.device),
@@ -209,27 +247,6 @@ def _open(paths: Sequence[Path], settings: Settings, vocab: Vocab | None, listen
     return corpus
 
 
-def _parts(corpus: Corpus, settings: Settings, listener: Listener) -> Parts:
-    """Return the training part, its windows, and the validation part's windows."""
-    data = settings.data
-    parts = corpus.split(data.split)
-    windows = Windows(parts[0], data.lanes, data.window)
-    if len(parts) == 1:
-        return parts[0], windows, None
-    targets = len(parts[1]) - 1
-    if targets < 1:
-        listener.said(
-            f"the validation part has {len(parts[1])} ids, too few to predict: there is no validation"
-        )
-        return parts[0], windows, None
-    lanes = min(data.lanes, max(1, len(parts[1]) // 2))
-    if lanes < data.lanes:
-        listener.said(
-            f"the validation part has {len(parts[1])} ids, so it is read in {lanes} lanes, not {data.lanes}"
-        )
-    return parts[0], windows, Windows(parts[1], lanes, data.window)
-
-
 def _changed(settings: Settings, epochs: int | None, max_updates: int | None, device: str | None) -> Settings:
     """Return the settings with another end or device; UsageError for a value that no training could have."""
     tables = to_tables(settings)
@@ -253,19 +270,29 @@ def _check_end(run: Run, settings: Settings, per_epoch: int, update: int) -> Non
         )
 
 
-def _same_text(run: Run, settings: Settings, vocab: Vocab | None, text: Sequence[Text] | None) -> Corpus:
-    """Open the run's text; UsageError if it is not the one that the run began with."""
+def _same_reading(
+    run: Run, settings: Settings, net: Net, text: Sequence[Text] | None, listener: Listener
+) -> Reading:
+    """Open what the run learns from; UsageError if it is not what the run began with."""
     words = [_or_catalog_name(path) for path in run.source.text] if text is None else list(map(str, text))
+    if net.vocab is None:
+        reading = read_examples(net.spec, words, settings, net.fields)
+        _check_same(run, reading.sha256, words)
+        return reading
     paths, _ = catalog.resolve(words)
     corpus = Corpus.open(*paths, units=settings.data.units, boundary=settings.data.boundary)
-    if corpus.sha256 != run.source.text_sha256:
+    _check_same(run, corpus.sha256, list(map(str, paths)))
+    if corpus.vocab != net.vocab:
+        corpus = Corpus.open(*paths, boundary=settings.data.boundary, vocab=net.vocab)
+    return read_text(corpus, settings, listener)
+
+
+def _check_same(run: Run, sha256: str, words: Sequence[str]) -> None:
+    if sha256 != run.source.text_sha256:
         raise UsageError(
-            f"{', '.join(map(str, paths))} is not the text that {run.directory} began with; "
+            f"{', '.join(words)} is not the text that {run.directory} began with; "
             "put that one back, say where it is with --text PATH, or train a new run"
         )
-    if vocab is not None and corpus.vocab != vocab:
-        corpus = Corpus.open(*paths, boundary=settings.data.boundary, vocab=vocab)
-    return corpus
 
 
 def _or_catalog_name(path: str) -> str:
@@ -294,11 +321,11 @@ def _restored(run: Run, state: dict[str, Any]) -> Position:
     """Return where the checkpoint stands, with the journals cut back to it."""
     try:
         position = Position(**state["position"])
-        sizes = state["journals"]
+        sizes = dict(state["journals"])
     except (KeyError, TypeError) as error:
         raise DamagedError(f"the checkpoint's state.json is incomplete: {error!r}") from error
-    run.metrics.cut(sizes["metrics"])
-    run.samples.cut(sizes["samples"])
+    for name, journal in run.journals.items():
+        journal.cut(sizes.get(name, 0))
     return position
 
 

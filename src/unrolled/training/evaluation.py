@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from unrolled.data import Corpus, Window, Windows, lane_bounds
+from unrolled.data import Batch, Corpus, Window, Windows, lane_bounds
 from unrolled.errors import TextError, UsageError
 from unrolled.net import Net
 from unrolled.training.environment import forked_random
@@ -35,6 +35,8 @@ class Evaluation:
     """Share of targets that were the likeliest id."""
     targets: int
     """How many ids were predicted."""
+    exact: float = 0.0
+    """Share of examples in which every target was met; of a text's windows it says nothing."""
 
     @property
     def bits(self) -> float:
@@ -55,26 +57,33 @@ def undisturbed(net: nn.Module) -> Iterator[None]:
 
 
 def evaluate(
-    net: nn.Module, windows: Iterable[Window], loss: Loss | None = None, stop: Stop | None = None
+    net: nn.Module, windows: Iterable[Window | Batch], loss: Loss | None = None, stop: Stop | None = None
 ) -> Evaluation:
     """Read all windows in order with carried state, from a fresh start; return mean loss and accuracy.
 
     Sums are float64. Raises Stopped when ``stop`` says so between two windows.
     """
-    device = next(net.parameters()).device
+    if isinstance(net, Net):
+        net = net.in_phase("validation")
+    like = next(net.parameters())
     total, correct, count, state = 0.0, 0, 0, None
+    sequences, exact = 0, 0
     with undisturbed(net), torch.inference_mode():
         for window in windows:
             if stop is not None and stop():
                 raise Stopped
-            window = on_device(window, device)
+            window = on_device(window, like)
             score, state = judge(net, window, state, loss)
+            if isinstance(window, Batch):
+                state = None
             total += float(score.total)
             correct += int(score.correct)
             count += score.count
+            sequences += score.sequences
+            exact += int(score.exact)
     if not count:
         raise UsageError("an evaluation needs at least one target, there is none; give a longer text")
-    return Evaluation(total / count, correct / count, count)
+    return Evaluation(total / count, correct / count, count, exact / max(1, sequences))
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from unrolled.cells import from_named_tensors, map_state, named_tensors
-from unrolled.data import Window
-from unrolled.errors import NonFiniteError
+from unrolled.data import Batch, Window
+from unrolled.errors import NonFiniteError, UsageError
 from unrolled.net import Net, Score
 from unrolled.settings import TrainingSettings
 from unrolled.training.losses import Loss, loss_for
@@ -53,13 +53,15 @@ class Learner:
         self.device = next(net.parameters()).device
         self.optimizer: Optimizer = make_optimizer(settings, net)
         self.state: Any = None
+        self.carries = True
+        """Whether a window goes on where the one before it ended."""
         self.dropout = torch.Generator(self.device).manual_seed(settings.seed + 1)
         if isinstance(net, Net):
             net.dropout_generator = self.dropout
 
-    def learn(self, window: Window, lr: float) -> Learned:
+    def learn(self, window: Window | Batch, lr: float) -> Learned:
         """Do one update; NonFiniteError, before anything changed, if the loss or a gradient is not finite."""
-        window = on_device(window, self.device)
+        window = on_device(window, next(self.net.parameters()))
         self.net.train()
         score, state = judge(self.net, window, self.state, self.loss)
         total = float(score.total.detach())
@@ -71,7 +73,7 @@ class Learner:
         for group in self.optimizer.param_groups:
             group["lr"] = lr * group["scale"]
         self.optimizer.step()
-        self.state = detach(state)
+        self.state = detach(state) if self.carries else None
         return Learned(total, score.count, int(score.correct), norm)
 
     def _clip(self) -> float:
@@ -90,9 +92,13 @@ class Learner:
             nn.utils.clip_grad_value_(self.net.parameters(), self.settings.clip_value)
         return float(norm)
 
-    def _not_finite(self, loss: float, window: Window) -> NonFiniteError:
+    def _not_finite(self, loss: float, window: Window | Batch) -> NonFiniteError:
         """Return the error for a loss that is not finite: the first cause that can be found."""
-        data = {"inputs": window.inputs, "targets": window.targets}
+        data: dict[str, Tensor] = (
+            dict(window.inputs)
+            if isinstance(window, Batch)
+            else {"inputs": window.inputs, "targets": window.targets}
+        )
         if (name := first_not_finite(data.items())) is not None:
             return NonFiniteError(f"the window's {name} are not finite; mend the data", name)
         if (name := first_not_finite(self.net.named_parameters())) is not None:
@@ -127,12 +133,16 @@ class Learner:
 ADVICE = "nothing was updated or saved. Lower --lr, or clip harder with --clip-norm"
 
 
-def judge(net: nn.Module, window: Window, state: Any, loss: Loss | None = None) -> tuple[Score, Any]:
+def judge(net: nn.Module, window: Window | Batch, state: Any, loss: Loss | None = None) -> tuple[Score, Any]:
     """Run a net over a window; return the loss and the next state.
 
     A net with loss layers judges itself, unless ``loss`` is given; else the targets choose the loss.
     """
-    marks = {"fresh": window.fresh, "lengths": window.lengths}
+    if isinstance(window, Batch):
+        if not isinstance(net, Net):
+            raise UsageError("batches of examples are for nets made from a spec")
+        return net.judge(window.inputs, state=state, lengths=window.lengths)
+    marks: dict[str, Any] = {"fresh": window.fresh, "lengths": window.lengths}
     if isinstance(net, Net) and net.has_loss and loss is None:
         return net.judge(window.inputs, window.targets, state, **marks)
     outputs, state = net(window.inputs, state, **marks)
@@ -147,11 +157,19 @@ def first_not_finite(tensors: Iterable[tuple[str, Tensor | None]]) -> str | None
     return None
 
 
-def on_device(window: Window, device: torch.device) -> Window:
-    """Move what the net computes with; marks and lengths stay where the engines want them, on the CPU."""
-    if device.type == "cpu":
+def on_device(window: Window | Batch, like: Tensor) -> Window | Batch:
+    """Move what the net computes with; marks and lengths stay where the engines want them, on the CPU.
+
+    An example's floats get the net's number format too.
+    """
+    if isinstance(window, Batch):
+        moved = {
+            n: x.to(like) if x.is_floating_point() else x.to(like.device) for n, x in window.inputs.items()
+        }
+        return Batch(moved, window.lengths, window.rows)
+    if like.device.type == "cpu":
         return window
-    inputs, targets = window.inputs.to(device), window.targets.to(device)
+    inputs, targets = window.inputs.to(like.device), window.targets.to(like.device)
     return Window(inputs, targets, window.fresh, window.lengths)
 
 

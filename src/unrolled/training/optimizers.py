@@ -13,8 +13,17 @@ from unrolled.errors import DamagedError
 from unrolled.net import Net
 from unrolled.settings import TrainingSettings
 
-SLOTS = {"sgd": 0, "adagrad": 1, "rmsprop": 1, "adam": 2, "adamw": 2, "adadelta": 2, "adamax": 2}
-"""How many numbers each optimizer keeps for each weight (sgd: one more with momentum)."""
+SLOTS = {
+    "sgd": 0,
+    "nesterov": 0,
+    "adagrad": 1,
+    "rmsprop": 1,
+    "adam": 2,
+    "adamw": 2,
+    "adadelta": 2,
+    "adamax": 2,
+}
+"""How many numbers each optimizer keeps for each weight (one more with momentum)."""
 
 
 def make_optimizer(settings: TrainingSettings, net: nn.Module) -> Optimizer:
@@ -25,8 +34,15 @@ def make_optimizer(settings: TrainingSettings, net: nn.Module) -> Optimizer:
     fused = all(p.device.type == "cpu" for p in net.parameters())
     optim = torch.optim
     match settings.optimizer:
-        case "sgd":
-            return optim.SGD(parameters, lr, momentum=settings.momentum, weight_decay=decay, fused=fused)
+        case "sgd" | "nesterov" as rule:
+            return optim.SGD(
+                parameters,
+                lr,
+                momentum=settings.momentum,
+                weight_decay=decay,
+                nesterov=rule == "nesterov",
+                fused=fused,
+            )
         case "adagrad":
             return optim.Adagrad(parameters, lr, weight_decay=decay, eps=eps, fused=fused)
         case "rmsprop":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import math
 
 from unrolled.settings import TrainingSettings
@@ -11,17 +12,24 @@ def learning_rate(settings: TrainingSettings, update: int, per_epoch: int, total
     """Return the learning rate of the update after ``update`` are done, of ``total``, ``per_epoch`` an epoch.
 
     step: lr x f^n, n the decays due: the first after ``decay_after``, then one each ``decay_every``.
-    exponential: lr x f^(s / decay_every). linear and cosine: from lr to ``final_lr`` at ``total``
-    (cosine: Loshchilov and Hutter 2017). ``warmup`` multiplies by (update + 1) / warmup at first.
+    exponential: lr x f^(s / decay_every). inverse: lr x (1 + s / decay_every)^-``decay_power``. fixed-step:
+    from ``lr_steps[i]`` updates on it is ``lr_values[i]``. linear and cosine: from lr to ``final_lr`` at
+    ``final_after``, or ``total`` where that is 0 (cosine: Loshchilov and Hutter 2017). ``warmup`` multiplies
+    by (update + 1) / warmup at first.
     """
     base, final = settings.lr, settings.final_lr
     done = update / per_epoch if settings.decay_unit == "epoch" else float(update)
-    share = min(1.0, update / max(1, total))
+    share = min(1.0, update / max(1, settings.final_after or total))
     rate = base
     if settings.schedule == "step":
         rate = base * settings.decay_factor ** _decays(settings, done)
     elif settings.schedule == "exponential":
         rate = base * settings.decay_factor ** (done / settings.decay_every)
+    elif settings.schedule == "inverse":
+        rate = base * (1 + done / settings.decay_every) ** -settings.decay_power
+    elif settings.schedule == "fixed-step":
+        reached = bisect.bisect_right(settings.lr_steps, update)
+        rate = settings.lr_values[reached - 1] if reached else base
     elif settings.schedule == "linear":
         rate = base + (final - base) * share
     elif settings.schedule == "cosine":

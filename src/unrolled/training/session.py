@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from unrolled.data import Window, Windows
 from unrolled.errors import Interrupted, NonFiniteError, SaveError
 from unrolled.net import Net
 from unrolled.runs import Checkpoint, Run, model_config
@@ -23,7 +22,9 @@ from unrolled.training.environment import environment
 from unrolled.training.evaluation import Stopped, evaluate
 from unrolled.training.learner import ADVICE, Learned, Learner, first_not_finite
 from unrolled.training.listener import Listener
+from unrolled.training.reading import Reading
 from unrolled.training.schedules import learning_rate
+from unrolled.training.summary import summary
 
 SECONDS_BETWEEN_CHECKPOINTS = 60.0
 MISSES_ALLOWED = 3
@@ -82,8 +83,7 @@ class Material:
     run: Run
     net: Net
     learner: Learner
-    windows: Windows
-    validation: Windows | None
+    reading: Reading
     settings: Settings
     updates: int
     """Updates to be done in all."""
@@ -128,23 +128,23 @@ class Session:
 
     def _update(self) -> None:
         began = time.monotonic()
-        at, windows = self.at, self.material.windows
-        window: Window = windows[at.window]
-        rate = learning_rate(self.settings, at.update, len(windows), self.material.updates)
+        at, reading = self.at, self.material.reading
+        window = reading.window(at.epoch, at.window)
+        rate = learning_rate(self.settings, at.update, len(reading), self.material.updates)
         try:
             learned = self.material.learner.learn(window, rate)
         except NonFiniteError as error:
             raise NonFiniteError(f"update {at.update + 1}: {error}", error.tensor) from error
         at.add(learned, time.monotonic() - began)
         at.window += 1
-        if at.window == len(windows):
+        if at.window == len(reading):
             at.epoch, at.window = at.epoch + 1, 0
         self.listener.updated(at.update, self.epoch, learned.total / max(1, learned.count))
 
     @property
     def epoch(self) -> float:
         """Epochs done, with the fraction of the one under way."""
-        return self.at.epoch + self.at.window / len(self.material.windows)
+        return self.at.epoch + self.at.window / len(self.material.reading)
 
     def _events(self) -> list[str]:
         """Return what happens after this update, in order."""
@@ -153,7 +153,9 @@ class Session:
         if settings.report_every and (last or update % settings.report_every == 0):
             due.append("report")
         every = settings.validate_every
-        if self.material.validation and (last or (update % every == 0 if every else self.at.window == 0)):
+        if self.material.reading.validation and (
+            last or (update % every == 0 if every else self.at.window == 0)
+        ):
             due.append("validate")
         if update in settings.sample_at or (settings.sample_every and update % settings.sample_every == 0):
             due.append("sample")
@@ -192,24 +194,34 @@ class Session:
                 "kind": "train",
                 **self._measures(at.train_nats, at.correct / max(1, at.count)),
                 "lr": learning_rate(
-                    self.settings, at.update - 1, len(self.material.windows), self.material.updates
+                    self.settings, at.update - 1, len(self.material.reading), self.material.updates
                 ),
                 "grad_norm": at.norms / max(1, at.norms_count),
                 **self._speed(at.count / max(1e-9, at.learning_seconds)),
             }
         )
         at.clear()
+        if self.settings.debug:
+            self._summarise()
+
+    def _summarise(self) -> None:
+        """Write the size of every layer's values and gradients in the window that comes next."""
+        window = self.material.reading.window(self.at.epoch, self.at.window)
+        for line in summary(self.material.net, window, self.material.learner.state):
+            self._write(self.material.run.debug, {"update": self.at.update, **line})
 
     def _validate(self) -> None:
         began, at = time.monotonic(), self.at
-        assert self.material.validation is not None
-        found = evaluate(self.material.net, self.material.validation, stop=self.stop)
+        windows = self.material.reading.validation_windows()
+        found = evaluate(self.material.net, windows, stop=self.stop)
         if not math.isfinite(found.nats):
             raise NonFiniteError(
                 f"update {at.update}: the validation loss is {found.nats}; {ADVICE}", "validation loss"
             )
         rate = found.targets / max(1e-9, time.monotonic() - began)
-        self._log({"kind": "validation", **self._measures(found.nats, found.accuracy), **self._speed(rate)})
+        exact = {"exact": found.exact} if self.material.net.fields else {}
+        measures = {**self._measures(found.nats, found.accuracy), **exact}
+        self._log({"kind": "validation", **measures, **self._speed(rate)})
         at.validation_nats = found.nats
         if at.best_nats is None or found.nats < at.best_nats:
             at.best_nats, at.best_update, at.stale = found.nats, at.update, 0
@@ -218,7 +230,9 @@ class Session:
             at.stale += 1
 
     def _sample(self) -> None:
-        entry = diary_entry(self.material.net, self.settings, self.at.update, self.epoch, self.stop)
+        at = (self.at.update, self.epoch)
+        rows = self.material.reading.shown
+        entry = diary_entry(self.material.net, self.settings, at, self.stop, rows)
         self._write(self.material.run.samples, entry)
         self.listener.sampled(entry)
 
@@ -290,7 +304,7 @@ class Session:
                 )
         state = {
             "position": {**asdict(self.at), "due": list(due)},
-            "journals": {"metrics": run.metrics.sync(), "samples": run.samples.sync()},
+            "journals": {name: journal.sync() for name, journal in run.journals.items()},
             "updates": self.material.updates,
             "environment": environment(net, self.material.settings),
         }

@@ -45,6 +45,8 @@ class Known:
     default: Any = None
     low: float | None = None
     high: float | None = None
+    over: float | None = None
+    under: float | None = None
     words: tuple[str, ...] = ()
     """What a word or a text may be; empty means anything."""
     numbers: Mapping[int, str] = field(default_factory=dict)
@@ -52,6 +54,8 @@ class Known:
     schema: Schema | None = None
     repeated: bool = False
     required: bool = False
+    optional: bool = False
+    """Whether a message that isn't given reads as None."""
 
 
 def whole(
@@ -66,10 +70,12 @@ def number(
     *,
     low: float | None = None,
     high: float | None = None,
+    over: float | None = None,
+    under: float | None = None,
     required: bool = False,
 ) -> Known:
-    """State a number."""
-    return Known("float", default, low, high, required=required)
+    """State a number from ``low`` to ``high``, or more than ``over`` and less than ``under``."""
+    return Known("float", default, low, high, over, under, required=required)
 
 
 def switch(default: bool | None = None) -> Known:
@@ -92,9 +98,9 @@ def one_of(
     return Known("word", default, words=words, numbers=numbers or {}, required=required)
 
 
-def inner(schema: Schema, *, required: bool = False) -> Known:
-    """State a message; not given it reads as an empty one, so that its defaults hold."""
-    return Known("message", schema=schema, required=required)
+def inner(schema: Schema, *, required: bool = False, optional: bool = False) -> Known:
+    """State a message; not given it reads as an empty one, so that its defaults hold, or as None."""
+    return Known("message", schema=schema, required=required, optional=optional)
 
 
 def each(known: Known) -> Known:
@@ -151,16 +157,23 @@ class Record:
     def __contains__(self, name: str) -> bool:
         return name in self.given
 
-    @property
-    def place(self) -> str:
-        """Where the message stands: ``file:line:column``."""
-        return f"{self.message.file}:{self.message.line}:{self.message.column}"
+    @classmethod
+    def of(cls, message: Message, name: str) -> Record:
+        """Return a message unread: only its places are known."""
+        given: dict[str, list[Field]] = {}
+        for item in message.fields:
+            given.setdefault(item.name, []).append(item)
+        return cls(Schema(name, {}), message, {}, given, {})
 
-    def error(self, what: str, name: str | None = None, index: int = 0) -> UsageError:
-        """Return an error at a field's place, its ``index``-th one, or at the message's."""
+    def place_of(self, name: str | None = None, index: int = 0) -> str:
+        """Return where a field stands, its ``index``-th one, or else the message: ``file:line:column``."""
         found = self.given.get(name, []) if name else []
         at = found[index] if index < len(found) else self.message
-        return error_at(self.message.file, at.line, at.column, what)
+        return f"{self.message.file}:{at.line}:{at.column}"
+
+    def error(self, what: str, name: str | None = None, index: int = 0) -> UsageError:
+        """Return an error at the place of a field, or of the message."""
+        return UsageError(f"{self.place_of(name, index)}: {what}")
 
     def read(self, name: str, known: Known) -> Any:
         """Return a field's value by what is known of it."""
@@ -175,7 +188,7 @@ class Record:
             return tuple(_value(file, item, known) for item in items)
         if items:
             return _value(file, items[0], known)
-        if known.schema is not None:
+        if known.schema is not None and not known.optional:
             return known.schema.read(Message(file, self.message.line, self.message.column))
         return known.default
 
@@ -221,21 +234,28 @@ def _of_kind(value: Any, known: Known) -> Any:
 def _fits(value: Any, known: Known) -> bool:
     if isinstance(value, str):
         return not known.words or value in known.words
-    low, high = known.low, known.high
-    return (low is None or value >= low) and (high is None or value <= high)
+    return (
+        (known.low is None or value >= known.low)
+        and (known.high is None or value <= known.high)
+        and (known.over is None or value > known.over)
+        and (known.under is None or value < known.under)
+    )
 
 
 def _wanted(known: Known) -> str:
     if known.words:
         return f"one of {', '.join(known.words)}"
     wanted = WANTED[known.kind]
-    if known.kind == "int" and known.low is not None and known.high is not None:
-        return f"{wanted} from {known.low:.0f} to {known.high:.0f}"
     if known.low is not None and known.high is not None:
-        return f"{wanted} from {known.low:g} to {known.high:g}"
-    if known.low is not None:
-        return f"{wanted}, {known.low:g} or more"
-    return wanted if known.high is None else f"{wanted}, at most {known.high:g}"
+        return f"{wanted} from {known.low:.10g} to {known.high:.10g}"
+    bounds = {
+        "{:g} or more": known.low,
+        "at most {:g}": known.high,
+        "more than {:g}": known.over,
+        "less than {:g}": known.under,
+    }
+    said = [phrase.format(bound) for phrase, bound in bounds.items() if bound is not None]
+    return f"{wanted}, {' and '.join(said)}" if said else wanted
 
 
 def _came(value: Any) -> str:

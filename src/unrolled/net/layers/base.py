@@ -104,10 +104,13 @@ def is_number(value: Any) -> bool:
 
 
 COUNT = Setting("a whole number of at least 1", is_count)
-SIZE = Setting('a whole number of at least 1, or "vocab"', lambda v: v == "vocab" or is_count(v))
+SIZE = Setting(
+    'a whole number of at least 1, "vocab", or the name of an input whose ids it counts',
+    lambda v: is_count(v) or (isinstance(v, str) and v != ""),
+)
 SHAPE = Setting(
     "a whole number of at least 1, or a list of such",
-    lambda v: v == "vocab" or is_count(v) or (isinstance(v, list | tuple) and all(map(is_count, v))),
+    lambda v: is_count(v) or (isinstance(v, list | tuple) and v != [] and all(map(is_count, v))),
 )
 AXIS = Setting("a whole number", lambda v: isinstance(v, int) and not isinstance(v, bool), -1)
 SHARE = Setting("a number of at least 0 and less than 1", lambda v: is_number(v) and 0 <= v < 1)

@@ -62,7 +62,8 @@ class SoftmaxLoss(Loss):
 
     def targets(self, target: Tensor) -> Tensor:
         """Return where there is a target, [n, B]."""
-        return (target != NO_TARGET) & (target != self.ignore)
+        there: Tensor = (target != NO_TARGET) & (target != self.ignore)
+        return there
 
     def right(self, output: Tensor, target: Tensor) -> Tensor:
         """Return where the target is among the likeliest ``topk``, [n, B]."""

@@ -29,14 +29,14 @@ from unrolled.net.layers.base import (
 
 
 class OneHot(LayerModule):
-    """Show ids [n, B] one-hot, [n, B, V]; the row of id -1 is zero."""
+    """Show ids [n, B] one-hot, [n, B, V]; the row of id -1 is zero. The size is the source's."""
 
-    settings: ClassVar[Mapping[str, Setting]] = {"size": usually(SIZE, "vocab")}
+    settings: ClassVar[Mapping[str, Setting]] = {"size": usually(SIZE, None)}
     sources = (0, 1)
 
     def __init__(self, settings: Mapping[str, Any], inputs: Sequence[Shape]) -> None:
         super().__init__(settings, inputs)
-        self.size = settings["size"]
+        self.size = self.shape.width
         self.register_buffer("_like", torch.empty(0), persistent=False)
 
     _like: Tensor
@@ -44,8 +44,7 @@ class OneHot(LayerModule):
     @classmethod
     def shape_of(cls, settings: Mapping[str, Any], inputs: Sequence[Shape]) -> Shape:
         """Return [V]."""
-        _check_ids(inputs, settings["size"])
-        return Shape((settings["size"],))
+        return Shape((_num_ids(inputs, settings["size"]),))
 
     def forward(self, ids: Tensor) -> Tensor:
         """Return rows [n, B, V]."""
@@ -54,10 +53,10 @@ class OneHot(LayerModule):
 
 
 class Embedding(LayerModule):
-    """Look ids [n, B] up in a learned table: [n, B, E]; id -1 gives zeros."""
+    """Look ids [n, B] up in a learned table: [n, B, E]; id -1 gives zeros. The size is the source's."""
 
     settings: ClassVar[Mapping[str, Setting]] = {
-        "size": usually(SIZE, "vocab"),
+        "size": usually(SIZE, None),
         "width": COUNT,
         "bias": flag(False),
     }
@@ -65,14 +64,15 @@ class Embedding(LayerModule):
 
     def __init__(self, settings: Mapping[str, Any], inputs: Sequence[Shape]) -> None:
         super().__init__(settings, inputs)
-        self.id_to_x = nn.Parameter(torch.empty(settings["size"], settings["width"]))
+        self.size = _num_ids(inputs, settings["size"])
+        self.id_to_x = nn.Parameter(torch.empty(self.size, settings["width"]))
         nn.init.normal_(self.id_to_x)
         self.bias = nn.Parameter(torch.zeros(settings["width"])) if settings["bias"] else None
 
     @classmethod
     def shape_of(cls, settings: Mapping[str, Any], inputs: Sequence[Shape]) -> Shape:
         """Return [E]."""
-        _check_ids(inputs, settings["size"])
+        _num_ids(inputs, settings["size"])
         return Shape((settings["width"],))
 
     @classmethod
@@ -88,13 +88,13 @@ class Embedding(LayerModule):
 
 
 class Linear(LayerModule):
-    """Multiply by a matrix [D, K] and add a bias: [n, B, ...] of D numbers -> [n, B, K].
+    """Multiply by a matrix [D, K] and add a bias: [n, B, ...] of D numbers -> [n, B, K]; also [B, ...].
 
     ``transpose`` keeps the matrix as [K, D], for sharing.
     """
 
     settings: ClassVar[Mapping[str, Setting]] = {
-        "size": usually(SIZE, "vocab"),
+        "size": SIZE,
         "bias": flag(True),
         "transpose": flag(False),
     }
@@ -104,6 +104,7 @@ class Linear(LayerModule):
     def __init__(self, settings: Mapping[str, Any], inputs: Sequence[Shape]) -> None:
         super().__init__(settings, inputs)
         D, K = inputs[0].width, settings["size"]
+        self.axes = len(inputs[0].features)
         bound = D**-0.5
         self.transpose = settings["transpose"]
         shape = (K, D) if self.transpose else (D, K)
@@ -124,9 +125,10 @@ class Linear(LayerModule):
     def forward(self, x: Tensor) -> Tensor:
         """Return x @ W + b."""
         W = self.x_to_y.t() if self.transpose else self.x_to_y
-        flat = x.flatten(0, 1).flatten(1)
+        lead = x.shape[: x.dim() - self.axes]
+        flat = x.reshape(-1, W.shape[0])
         y = flat @ W if self.bias is None else torch.addmm(self.bias, flat, W)
-        return y.view(x.shape[0], x.shape[1], W.shape[1])
+        return y.view(*lead, W.shape[1])
 
 
 class Dropout(LayerModule):
@@ -395,9 +397,13 @@ class Attention(LayerModule):
         return torch.einsum("nbs,sbm->nbm", torch.where(real, weights, 0.0), values)
 
 
-def _check_ids(inputs: Sequence[Shape], size: int) -> None:
-    if inputs and inputs[0].ids != size:
-        raise Misfit(0, f"one of {size} ids")
+def _num_ids(inputs: Sequence[Shape], size: int | None) -> int:
+    """Return how many ids a table is for; Misfit where the source has another number of them."""
+    if inputs and not (inputs[0].ids == size or (size is None and inputs[0].ids)):
+        raise Misfit(0, "ids" if size is None else f"one of {size} ids")
+    if not inputs and size is None:
+        raise Misfit(0, "a size, for it has no source")
+    return size if size is not None else inputs[0].ids
 
 
 def _feature_axis(axis: int, shape: Shape) -> int:

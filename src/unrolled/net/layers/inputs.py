@@ -12,25 +12,35 @@ from unrolled.net.layers.base import (
     NUMBER,
     SHAPE,
     SIZE,
+    TEXT,
     LayerModule,
     Misfit,
     Setting,
     Shape,
+    flag,
     usually,
 )
 
 
 class Ids(LayerModule):
-    """Ids from outside, [n, B] of ``size`` different ones; -1 is no id."""
+    """Ids from outside, [n, B] of ``size`` different ones; -1 is no id.
 
-    settings: ClassVar[Mapping[str, Setting]] = {"size": SIZE}
+    Without a size it has the data's. Inputs of one ``share`` have one vocabulary; ``stop`` ends each
+    sequence with one id more, ``size``.
+    """
+
+    settings: ClassVar[Mapping[str, Setting]] = {
+        "size": usually(SIZE, None),
+        "share": usually(TEXT, None),
+        "stop": flag(False),
+    }
     sources = (0, 0)
     reads_outside = True
 
     @classmethod
     def shape_of(cls, settings: Mapping[str, Any], inputs: Sequence[Shape]) -> Shape:
-        """Return one of ``size`` ids."""
-        return Shape((), settings["size"])
+        """Return one of ``size`` ids, the stop among them."""
+        return Shape((), settings["size"] + settings.get("stop", False))
 
 
 class Text(Ids):
