@@ -32,12 +32,13 @@ def schedule(spec: Spec) -> tuple[Component, ...]:
     NetError for a cycle without a delay, and for a cycle that holds an ``all`` or ``last`` edge.
     """
     by_name = {layer.name: layer for layer in spec}
+    place = {name: number for number, name in enumerate(by_name)}
     found = []
     for names in _strongly_connected(by_name):
         inside = set(names)
         for name in names:
             _check_no_end(by_name[name], inside)
-        ordered = _order_in_a_step([layer for layer in spec if layer.name in inside])
+        ordered = _order_in_a_step([by_name[name] for name in sorted(names, key=place.__getitem__)])
         itself = any(edge.source == ordered[0].name for edge in ordered[0].sources)
         found.append(Component(tuple(ordered), scan=len(ordered) > 1 or itself))
     return tuple(found)

@@ -89,7 +89,7 @@ def test_an_error_raised_later_knows_the_place_of_its_field() -> None:
         ('layer { name: "a" type: "kGRU" }', 'f:1:19: type: wanted one of kGRU, kSoftmax, came "kGRU"'),
         ('layer { name: "a" type: kGRUU }', "came kGRUU; did you mean 'kGRU'?"),
         ('layer { name: "a" type: 6 }', "f:1:19: type: wanted one of kGRU, kSoftmax, came 6"),
-        ('layer { name: "a" shift: 1.0 }', "f:1:19: shift: wanted a whole number from 0 to 4294967295"),
+        ('layer { name: "a" shift: 1.0 }', "f:1:19: shift: wanted a whole number from 0 to 2147483647"),
         ('layer { name: "a" shift: [1, -1] }', "f:1:30: shift: wanted a whole number from 0 "),
         ('layer { name: "a" bias: 2 }', "f:1:19: bias: wanted true or false, came 2"),
         ('layer { name: "a" bias: yes }', "f:1:19: bias: wanted true or false, came yes"),

@@ -1,17 +1,20 @@
+import re
 from dataclasses import FrozenInstanceError, fields
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import torch
+from hypothesis import strategies as st
 from torch import Tensor
 
 from unrolled import unroll
 from unrolled.cells import GRU
 from unrolled.data import Vocab
 from unrolled.errors import NetError, UsageError
-from unrolled.net import Edge, Layer, Param, Spec, unroll_graph
+from unrolled.net import Edge, Layer, Net, Param, Spec, unroll_graph
 from unrolled.net.importers.singa import Job, read_job
 from unrolled.settings import DataSettings, TrainingSettings, resolve
 from unrolled.training.schedules import learning_rate
@@ -52,6 +55,10 @@ def complaint(conf: Path, net: str, length: str = "unroll_len: 3", head: str = "
     return said.removeprefix(f"{conf}:")
 
 
+def vocab(size: int) -> Vocab:
+    return Vocab.of([chr(0x4E00 + number) for number in range(size)])
+
+
 def kinds(spec: Spec) -> dict[str, tuple[str, dict[str, Any]]]:
     return {found.name: (found.type, dict(found.settings)) for found in spec}
 
@@ -63,7 +70,7 @@ def test_a_job_is_layers_with_sources() -> None:
     path = Path(str(resources.files("unrolled") / "recipes" / "singa" / "char-rnn.conf"))
     spec = read_job(path).spec
     assert kinds(spec) == {
-        "data": ("text", {}),
+        "data": ("text", {"size": "vocab"}),
         "onehot": ("one-hot", {"size": 101}),
         "label": ("label", {}),
         "gru1": ("recurrent", {"cell": "gru", "hidden": 512}),
@@ -312,6 +319,30 @@ def test_an_imported_gru_follows_singas_equations_and_passes_gradcheck(conf: Pat
     assert torch.autograd.gradcheck(run, (x.requires_grad_(), *trained))
 
 
+def test_a_net_draws_each_gates_parameters_as_the_job_says_and_keeps_the_hidden_bias_at_zero(
+    conf: Path,
+) -> None:
+    net = gru_net(9)
+    for number, name in enumerate(GRU_NAMES):
+        net = net.replace(
+            f'"{name}" init {{ type: kGaussian mean: 0.5 std: 2 }}',
+            f'"{name}" init {{ type: kConstant value: {number} }}',
+        )
+    module = Net(job(conf, net).spec, vocab(11))
+    gru = dict(module.named_parameters())
+    for packed, zrn in (("x_to_rzn", (0, 1, 2)), ("h_to_rzn", (3, 4, 5)), ("bias_rzn", (6, 7, 8))):
+        r, z, n = gru[f"layers.gru1.{packed}"].chunk(3, dim=-1)
+        assert tuple(part.unique().tolist() for part in (z, r, n)) == tuple([float(v)] for v in zrn)
+    frozen = gru["layers.gru1.h_bias_n"]
+    assert not frozen.requires_grad and not frozen.any()
+    assert module.scales()["layers.gru1.h_bias_n"] == (0.0, 0.0)
+
+
+def test_gates_that_are_packed_together_learn_at_one_rate(conf: Path) -> None:
+    net = gru_net(9).replace('param { name: "r_hh"', 'param { lr_scale: 3 name: "r_hh"')
+    assert "parameters 'z_hh' and 'r_hh' are parts of one here" in complaint(conf, net)
+
+
 def test_inits_are_ours_and_value_scales_what_is_divided_by_the_fan(conf: Path) -> None:
     def init(text: str) -> Any:
         more = f'innerproduct_conf {{ num_output: 4 }} param {{ name: "w" init {{ {text} }} }}'
@@ -344,6 +375,36 @@ def test_a_parameter_may_be_shared_from_another_layers(conf: Path) -> None:
     assert spec["y"].params[0] == Param("x_to_y", "w2", share_from="w1")
     found = {p.name: p.shared_from for copy in unroll_graph(spec) if copy.name == "0#y" for p in copy.params}
     assert found == {"0#w2": "0#w1", "0#b2": None}
+
+
+# Running
+
+
+def test_the_shipped_net_reads_text_with_state_and_the_sampling_net_says_on_from_its_weights() -> None:
+    folder = Path(str(resources.files("unrolled") / "recipes" / "singa"))
+    torch.manual_seed(5)
+    net = Net(read_job(folder / "char-rnn.conf").spec, vocab(101)).double()
+    ids = torch.randint(101, (9, 3))
+    whole, _ = net({"data": ids[:-1], "label": ids[1:]})
+    first, state = net({"data": ids[:5]})
+    second, _ = net({"data": ids[5:-1]}, state)
+    torch.testing.assert_close(whole["ip1"], torch.cat([first["ip1"], second["ip1"]]), rtol=1e-12, atol=1e-12)
+    nats = -whole["ip1"].log_softmax(-1).gather(-1, ids[1:, :, None])[..., 0]
+    torch.testing.assert_close(whole["loss"], nats, rtol=1e-12, atol=1e-12)
+
+    sampler = Net(read_job(folder / "char-rnn-sample.conf").spec).double()
+    with torch.no_grad():
+        net.get_parameter("layers.gru1.h_to_rzn").mul_(30)
+        sampler.load_weights(net.weights())
+    said, _ = sampler({}, sampler.initial_state(2), steps=12)
+    assert said["data"].shape == (12, 2) and said["data"][0].min() >= 0 and said["data"][0].max() < 101
+    assert len(said["output"].unique()) > 5
+    state, id_ = net.initial_state(2), said["data"][0]
+    for t in range(12):
+        values, state = net({"data": id_[None]}, state)
+        id_ = values["ip1"][0].argmax(-1)
+        assert torch.equal(said["output"][t], id_)
+        assert t == 11 or torch.equal(said["data"][t + 1], id_)
 
 
 # What is wrong
@@ -485,7 +546,7 @@ BAD_HEADS = [
     ("train_stps: 5", "1:1: job has no field 'train_stps'; did you mean 'train_steps'?"),
     ("train_one_batch { alg: kCD }", "1:19: alg kCD: contrastive divergence has no counterpart"),
     ("train_one_batch { alg: kBTT }", "1:19: alg: wanted one of kBP, kBPTT, kCD, came kBTT"),
-    ("train_steps: -1", "1:1: train_steps: wanted a whole number from 0 to 4294967295, came -1"),
+    ("train_steps: -1", "1:1: train_steps: wanted a whole number from 0 to 2147483647, came -1"),
     ("debug: 3", "1:1: debug: wanted true or false, came 3"),
     ("updater { }", "1:1: updater wants a field 'type', and has none"),
     ("updater { type: kSGDD }", "came kSGDD; did you mean 'kSGD'?"),
@@ -532,6 +593,48 @@ def test_an_error_that_comes_later_can_be_told_with_its_line(conf: Path) -> None
     found = job(conf)
     assert str(found.located(NetError("too wide", "gru1", "hidden"))) == f"{conf}:4:1: too wide"
     assert str(found.located(NetError("not there", "ip", "sources"))) == f"{conf}:6:40: not there"
+
+
+def test_a_net_that_builds_wrong_shapes_is_told_at_its_layer(conf: Path) -> None:
+    found = job(conf, CHAR_RNN.replace("num_output: 11", "num_output: 12"))
+    with pytest.raises(NetError) as caught:
+        Net(found.spec, vocab(11))
+    assert str(found.located(caught.value)).startswith(f"{conf}:7:41: layer 'loss'")
+
+
+WHOLE = (
+    'name: "n" train_steps: 9 gpu: 0 cluster { workspace: "w" }\n'
+    "updater { type: kSGD momentum: 0.5\n"
+    " learning_rate { type: kStep step_conf { gamma: 0.5 change_freq: 3 } } }\n"
+    f"neuralnet {{ unroll_len: 3\n{CHAR_RNN}"
+    'layer { name: "x" type: kRNNDummy rnn_dummy_conf { dynamic_srclayer: "gru1" high: 1 } }\n'
+    'layer { name: "y" user_type: "a.py:B" srclayers: "x" include: kTrain [c] { hidden: 2 } } }'
+)
+PIECES = [
+    *"{}[]:;\"#@-\0\n0", "1e9", "1e400", "99999999999", '"gru1"', '"data"', "name",
+    "type: kGRU", "srclayers", "kSlice", "kRNNLabel", "unroll_len: 2", "kUnrollFirstToLast",
+    "shift: 1", "exclude: kVal", "param {", "true",
+]  # fmt: skip
+
+
+@hypothesis.settings(
+    max_examples=300, deadline=None, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture]
+)
+@hypothesis.given(st.data())
+def test_a_mutated_job_is_a_job_or_a_usage_error_with_its_place(conf: Path, data: st.DataObject) -> None:
+    text = WHOLE
+    for _ in range(data.draw(st.integers(0, 4))):
+        begin = data.draw(st.integers(0, len(text)))
+        end = data.draw(st.integers(begin, min(len(text), begin + 9)))
+        text = text[:begin] + data.draw(st.sampled_from(PIECES) | st.text(max_size=3)) + text[end:]
+    conf.write_text(text, encoding="utf-8")
+    try:
+        found = read_job(conf)
+    except UsageError as error:
+        assert re.match(rf"{re.escape(str(conf))}:\d+:\d+: ", str(error)) and "\n" not in str(error)
+    else:
+        assert found.settings and all("\n" not in note for note in found.notes)
+        resolve(flags=found.settings)
 
 
 # Training and data

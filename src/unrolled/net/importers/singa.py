@@ -169,11 +169,12 @@ def _check_types(message: Message) -> None:
         return [item.value for item in fields if isinstance(item.value, Message)]
 
     for layer in inside(inside([message], "neuralnet", "net"), "layer"):
-        types: list[Field] = [item for item in layer.fields if item.name == "type"]
-        users = any(item.name == "user_type" for item in layer.fields)
-        for item in types if not users else []:
-            if isinstance(item.value, Word):
-                check_type(Record.of(layer, "layer"), item.value.text)
+        first: dict[str, Field] = {}
+        for item in layer.fields:
+            first.setdefault(item.name, item)
+        kind = first["type"].value if "type" in first else None
+        if isinstance(kind, Word) and "user_type" not in first:
+            check_type(Record.of(layer, "layer"), kind.text)
 
 
 def _training(job: Record, notes: list[str]) -> dict[str, Any]:

@@ -95,7 +95,9 @@ CONFS = {
     "argsort_conf": inner(Schema("argsort_conf", {"topk": whole(1, low=1)})),
     "rnn_dummy_conf": inner(DUMMY),
     "concate_conf": inner(Schema("concate_conf", {"concate_dim": whole(0), "num_concates": whole(low=1)})),
-    "slice_conf": inner(Schema("slice_conf", {"slice_dim": whole(0), "num_slices": whole(low=1)})),
+    "slice_conf": inner(
+        Schema("slice_conf", {"slice_dim": whole(0), "num_slices": whole(low=1, high=10_000)})
+    ),
     "split_conf": inner(Schema("split_conf", {"num_splits": whole(1, low=1)})),
 }
 """What a layer's type is told, one message for some types."""

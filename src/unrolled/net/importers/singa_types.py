@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from unrolled.errors import UsageError, nearest
+from unrolled.errors import UsageError
 from unrolled.net.importers.schema import Record
 from unrolled.net.importers.singa_fields import CONFS, INITS
-from unrolled.net.importers.textformat import shown
-from unrolled.net.spec import Param
+from unrolled.net.importers.textformat import nearest_known, shown
+from unrolled.net.spec import VOCAB, Param
 
 Role = tuple[str, str | None]
 """A parameter's name in our layer type, and the gate whose slice it is."""
@@ -56,7 +56,7 @@ def check_type(layer: Record, kind: str) -> None:
         return
     if kind in NO_COUNTERPART:
         raise layer.error(f"type {kind}: Unrolled has no counterpart for this layer", "type")
-    known = nearest(kind, _TYPES) or f"; known are {', '.join(_TYPES)}"
+    known = nearest_known(kind, _TYPES) or f"; known are {', '.join(_TYPES)}"
     raise layer.error(f"type {shown(kind)}: there is no such layer{known}", "type")
 
 
@@ -78,9 +78,24 @@ def our_params(layer: Record, ours: Ours, notes: list[str]) -> tuple[Param, ...]
     if len(given) < len(roles) or any(param["init"] is None for param in given):
         notes.append(f"layer '{name}': parameters without an init begin by Unrolled's own rule")
     params = [_param(param, *role) for param, role in zip(given, roles, strict=False)]
+    _check_scales(layer, params)
     if len(roles) == 9:
         params.append(Param("h_bias_n", init={"type": "constant", "value": 0.0}, lr=0.0, decay=0.0))
     return tuple(params)
+
+
+def _check_scales(layer: Record, params: list[Param]) -> None:
+    """Refuse gates of one packed parameter that would learn at different rates."""
+    first: dict[str, Param] = {}
+    for index, param in enumerate(params):
+        other = first.setdefault(param.role, param)
+        if (param.lr, param.decay) != (other.lr, other.decay):
+            raise layer.error(
+                f"parameters '{other.name}' and '{param.name}' are parts of one here and learn at one rate; "
+                "give them one lr_scale and one wd_scale",
+                "param",
+                index,
+            )
 
 
 def _param(param: Record, role: str, gate: str | None) -> Param:
@@ -211,8 +226,8 @@ def _plain(type_: str, **settings: Any) -> Callable[[Record], Ours]:
 
 
 _TYPES: dict[str, tuple[str, Callable[[Record], Ours]]] = {
-    "kCharRNN": ("char_rnn_conf", _plain("text")),
-    "kCharRNNInput": ("char_rnn_conf", _plain("text")),
+    "kCharRNN": ("char_rnn_conf", _plain("text", size=VOCAB)),
+    "kCharRNNInput": ("char_rnn_conf", _plain("text", size=VOCAB)),
     "kRNNLabel": ("", _plain("label")),
     "kOneHot": ("onehot_conf", lambda l: Ours("one-hot", {"size": wanted(l, "onehot_conf", "vocab_size")})),
     "kEmbedding": ("embedding_conf", _embedding),

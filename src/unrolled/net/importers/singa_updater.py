@@ -7,6 +7,9 @@ from typing import Any
 from unrolled.net.importers.schema import Record
 from unrolled.net.importers.singa_fields import OPTIMIZERS
 
+SMALLEST_GAMMA = 1e-300
+"""Below it kInverse never leaves base_lr, and 1 / gamma is no number."""
+
 
 def training_settings(updater: Record, notes: list[str]) -> dict[str, Any]:
     """Return the settings of training by name; what they can't follow is an error, or a line in ``notes``."""
@@ -88,7 +91,7 @@ def _learning_rate(rate: Record, notes: list[str]) -> dict[str, Any]:
             return found | {"schedule": "exponential", "decay_factor": 0.5, "decay_every": every}
         case "kInverse":
             conf = _conf(rate, "inverse_conf")
-            if not conf["gamma"]:
+            if conf["gamma"] < SMALLEST_GAMMA:
                 return found | {"schedule": "constant"}
             return found | {
                 "schedule": "inverse", "decay_every": 1 / conf["gamma"], "decay_power": conf["pow"]

@@ -17,12 +17,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from unrolled.errors import UsageError
+from unrolled.errors import UsageError, nearest
 
 MAX_BYTES = 1_000_000
 """How long a file may be that is read."""
@@ -322,6 +322,11 @@ def _escape(found: re.Match[str]) -> bytes:
 def error_at(name: str, line: int, column: int, what: str) -> UsageError:
     """Return the error that something is wrong at a place of a file."""
     return UsageError(f"{name}:{line}:{column}: {what}")
+
+
+def nearest_known(name: str, known: Iterable[str]) -> str:
+    """Return ``nearest`` for a name of sensible length."""
+    return nearest(name, (other for other in known if len(other) <= 60)) if len(name) <= 60 else ""
 
 
 def shown(text: str) -> str:
