@@ -38,7 +38,9 @@ def show(which: Which, vocab: int | None, as_json: bool) -> None:
     with _opened(which) as (loaded, cells):
         sizes = sizes_of(loaded.spec, vocab)
         found = summary(empty_net(loaded.spec, cells, phase=which.phase, sizes=sizes))
-    found["placeholders"] = {name: size for name, size in sizes.items() if name != "vocab" or vocab is None}
+        given = {layer.name for layer in loaded.spec if isinstance(layer.settings.get("size"), int)}
+    known = given | ({"vocab"} if vocab is not None else set())
+    found["placeholders"] = {name: size for name, size in sizes.items() if name not in known}
     if as_json:
         print(json.dumps(found))
         return

@@ -31,9 +31,9 @@ def sizes_of(spec: Spec, vocab: int | None = None) -> dict[str, int]:
         size = layer.settings.get("size")
         if isinstance(size, str):
             found.setdefault(size, PLACEHOLDER)
-        elif size is None and layer.type in ("ids", "text"):
+        elif layer.type in ("ids", "text") and (size is None or layer.type == "ids"):
             name = layer.name if layer.type == "ids" else VOCAB
-            found[name] = _size_read(spec, layer.name) or PLACEHOLDER
+            found[name] = size or _size_read(spec, layer.name) or PLACEHOLDER
     if vocab is not None:
         found[VOCAB] = vocab
     return found
@@ -60,10 +60,12 @@ def empty_net(
 
     NetError where the spec makes no sense, or where its layers are larger than any memory.
     """
-    named = sizes or {}
+    inputs = sizes or {}
+    stops = {layer.name for layer in spec if layer.settings.get("stop")}
+    named = {name: size + (name in stops) for name, size in inputs.items()}
     try:
         with torch.device("meta"):
-            return Net(spec.with_sizes(named, named), cells=cells, phase=phase)
+            return Net(spec.with_sizes(named, inputs), cells=cells, phase=phase)
     except UsageError:
         raise
     except (RuntimeError, OverflowError) as error:
