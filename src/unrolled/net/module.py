@@ -258,9 +258,12 @@ class Net(nn.Module):
         """
         call = self._call(self._with_targets(inputs, targets), state, fresh, lengths, None)
         values, next_state = self._values(call)
+        return self._score(call, values), next_state
+
+    def _score(self, call: Call, values: Values) -> Score:
         run = Execution(self.wiring, self.layers.named(), call, self.engine)
         run.values |= values
-        return score(self, run), next_state
+        return score(self, run)
 
     def judged_values(
         self,
@@ -277,7 +280,7 @@ class Net(nn.Module):
         for value in values.values():
             if value.requires_grad:
                 value.retain_grad()
-        torch.autograd.backward(score(self, values, call.lengths).total)
+        torch.autograd.backward(self._score(call, values).total)
         return values
 
     def _with_targets(
