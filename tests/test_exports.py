@@ -9,11 +9,13 @@ import pytest
 import unrolled
 
 PUBLIC = {
-    "Cell", "Chain", "Choice", "Corpus", "GRU", "GatedCell", "LSTM", "LSTMState", "Listener", "Net", "RNN",
+    "Cell", "Chain", "Choice", "Corpus", "GRU", "GatedCell", "LSTM", "LSTMState", "Listener", "Net",
+    "NetBuilder",
+    "RNN",
     "ReluRNN",
     "Run", "Stream", "TrainingSettings", "Vocab", "Window", "Windows", "__version__", "chain", "detach",
     "evaluate",
-    "fit", "load", "resume", "text_pieces", "train", "unroll",
+    "fit", "load", "read_net", "resume", "text_pieces", "train", "unroll",
 }  # fmt: skip
 
 

@@ -28,6 +28,8 @@ _HOME = {
     "Chain": "unrolled.net",
     "Net": "unrolled.net",
     "chain": "unrolled.net",
+    "NetBuilder": "unrolled.net.builder",
+    "read_net": "unrolled.net.files",
     "TrainingSettings": "unrolled.settings",
     "Choice": "unrolled.sample",
     "Stream": "unrolled.sample",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from cyclopts import App, Parameter
 
 from unrolled import __version__
-from unrolled.cli.overview import ABOUT, DATA_ABOUT, DATA_VERBS, VERBS
+from unrolled.cli.overview import ABOUT, DATA_ABOUT, DATA_VERBS, NET_ABOUT, NET_VERBS, VERBS
 
 app = App(
     name="unrolled",
@@ -21,3 +21,7 @@ for name, (function, about) in VERBS.items():
 for name, (function, about) in DATA_VERBS.items():
     data.command(f"unrolled.cli.verbs:{function}", name=name, help=about)
 app.command(data)
+net = App(name="net", help=NET_ABOUT)
+for name, (function, about) in NET_VERBS.items():
+    net.command(f"unrolled.cli.verbs:{function}", name=name, help=about)
+app.command(net)

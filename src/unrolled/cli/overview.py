@@ -14,6 +14,13 @@ DATA_VERBS = {
     "list": ("list_data", "List the texts of the catalog and the shipped recipes."),
     "vocab": ("vocab", "Print the characters of a text in the order of their ids, and nothing else."),
 }
+NET_VERBS = {
+    "show": ("show_net", "Show how a net runs: schedule, engines, shapes, parameters, state."),
+    "unroll": ("unroll_net", "List the unrolled graph, copy by copy."),
+    "draw": ("draw_net", "Draw the net, rolled and unrolled, as SVG, DOT or JSON."),
+    "roll": ("roll_net", "Write a net that was unrolled by hand as the rolled net, in TOML."),
+}
+NET_ABOUT = "Look at nets: files of layers and edges through time."
 DATA_ABOUT = "Look at texts and vocabularies."
 
 
@@ -21,6 +28,7 @@ def overview() -> str:
     """Return the help page of the program itself."""
     about = {name: line for name, (_, line) in VERBS.items()}
     about |= {f"data {name}": line for name, (_, line) in DATA_VERBS.items()}
+    about |= {f"net {name}": line for name, (_, line) in NET_VERBS.items()}
     verbs = "\n".join(f"  {name:<12}{line}" for name, line in about.items())
     return (
         f"Usage: unrolled COMMAND\n\n{ABOUT}\n\nCommands:\n{verbs}\n\n"

@@ -155,3 +155,74 @@ def vocab(
     from unrolled.cli import about
 
     about.vocab(text, units, json)
+
+
+NetFile = Annotated[
+    str, Parameter(help="A .toml, .conf or .prototxt file, PATH.py:FUNCTION, a run, or a shipped net's name.")
+]
+Phase = Annotated[str | None, Parameter(help="train, validation or test, where the net differs in them.")]
+NetCell = Annotated[str | None, Parameter(help="A cell of your own that the net uses, PATH.py:NAME.")]
+Steps = Annotated[
+    str | None,
+    Parameter(help="How many steps; of named lengths as in source=4,target=3 [default: the net's]."),
+]
+Partitions = Annotated[
+    int, Parameter(help="Into how many parts layers with a partition are split [default: 1].")
+]
+Output = Annotated[
+    Path | None, Parameter(name=["--output", "-o"], help="The file to write [default: stdout].")
+]
+
+
+def show_net(
+    file: NetFile,
+    *,
+    phase: Phase = None,
+    cell: NetCell = None,
+    vocab: Annotated[int | None, Parameter(help="The size that is called vocab.")] = None,
+    json: Json = False,
+) -> None:
+    """Show how a net runs: schedule, engines, shapes, parameters, state."""
+    from unrolled.cli import nets
+
+    nets.show(nets.Which(file, phase, cell), vocab, json)
+
+
+def unroll_net(
+    file: NetFile,
+    *,
+    steps: Steps = None,
+    partitions: Partitions = 1,
+    phase: Phase = None,
+    cell: NetCell = None,
+    json: Json = False,
+    node_link: Annotated[
+        bool, Parameter(help="Print the graph as node-link JSON, which networkx reads.")
+    ] = False,
+) -> None:
+    """List the unrolled graph, copy by copy."""
+    from unrolled.cli import nets
+
+    nets.unroll(nets.Which(file, phase, cell), nets.Unrolled(steps, partitions), json, node_link)
+
+
+def draw_net(
+    file: NetFile,
+    *,
+    steps: Annotated[str, Parameter(help="How many columns, as for net unroll [default: 5].")] = "5",
+    partitions: Partitions = 1,
+    phase: Phase = None,
+    cell: NetCell = None,
+    output: Output = None,
+) -> None:
+    """Draw the net, rolled and unrolled; the ending of -o, .svg, .dot or .json, chooses the form."""
+    from unrolled.cli import nets
+
+    nets.draw(nets.Which(file, phase, cell), nets.Unrolled(steps, partitions), output)
+
+
+def roll_net(file: NetFile, *, output: Output = None) -> None:
+    """Write a net that was unrolled by hand as the rolled net, in TOML."""
+    from unrolled.cli import nets
+
+    nets.roll(file, output)

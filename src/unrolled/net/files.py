@@ -13,7 +13,7 @@ from typing import Any
 from unrolled.cells import Cell
 from unrolled.cells.user import run_file
 from unrolled.errors import LoadError, NetError, UsageError, nearest
-from unrolled.net.check import check, phases_of
+from unrolled.net.check import check
 from unrolled.net.schedule import schedule
 from unrolled.net.spec import PHASES, Spec
 from unrolled.net.toml_form import TomlNet, parse, placed, to_toml
@@ -127,14 +127,21 @@ def _place(found: TomlNet, error: NetError, phase: str | None) -> tuple[int, int
 
 
 def _checked(loaded: Loaded) -> Loaded:
-    """Check a net in the first phase that has layers: that is how it runs unless another is asked for."""
-    spec = loaded.spec
-    phases = [phase for phase in PHASES if spec.in_phase(phase).layers]
-    phase = phases[0] if phases else phases_of(spec)[0]
-    with loaded.telling(phase):
-        check(spec, phase)
-        schedule(spec.in_phase(phase))
+    with loaded.telling(first_phase(loaded.spec)):
+        check_spec(loaded.spec)
     return loaded
+
+
+def first_phase(spec: Spec) -> str:
+    """Return the first phase that has layers: the one in which a net runs unless another is asked for."""
+    return next((phase for phase in PHASES if spec.in_phase(phase).layers), PHASES[0])
+
+
+def check_spec(spec: Spec) -> None:
+    """Raise NetError, naming the layer, where a net makes no sense in its first phase; shapes aside."""
+    phase = first_phase(spec)
+    check(spec, phase)
+    schedule(spec.in_phase(phase))
 
 
 def _from_singa(path: Path) -> Loaded:

@@ -71,8 +71,7 @@ def layer_of(entry: Mapping[str, Any]) -> Layer:
     if not isinstance(kind, str):
         own = [f.name for f in fields(Layer)]
         near = next((key for key in rest if key not in own and nearest(key, ["type"])), None)
-        has = f"it has '{near}'" if near else "it has none"
-        came = f"came {_shown(kind)}" if kind is not None else has
+        came = f"came {_shown(kind)}" if kind is not None else f"it has {repr(near) if near else 'none'}"
         raise FieldError(
             f"{where} needs a type, a text, and {came}", name, ("type",) if kind is not None else ()
         )

@@ -35,7 +35,9 @@ HEAD = ("name", "unroll", "partition")
 PASSED_ON = ("about", "recipe")
 """What a recipe says beside its tables."""
 LONG_KEY = re.compile(
-    r"""(?:^|[{,\[])[ \t]*(?:(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){%d,}""" % MAX_KEY, re.M
+    r"""(?:^|[{,\[])[ \t]*(?:(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*)"""
+    rf"{{{MAX_KEY},}}",
+    re.M,
 )
 SYNTAX = re.compile(r"(?s)(.*?) \((?:at line (\d+), column (\d+)|at end of document)\)$")
 
@@ -65,7 +67,7 @@ class TomlNet:
 
 
 def parse(text: str, label: str) -> TomlNet:
-    """Read a net, each layer checked by itself; NetError, as ``label:line:column: what``, where it's wrong."""
+    """Read a net, each layer checked by itself; NetError, as ``label:line:column: what``, if it's wrong."""
     data = _loads(text, label)
     places = places_of(text)
 
@@ -76,7 +78,7 @@ def parse(text: str, label: str) -> TomlNet:
     for key, value in tables.items():
         fault = _top_fault(key, value)
         if fault:
-            raise wrong(NetError(fault, field=key), key)
+            raise wrong(NetError(fault, field=key), key, 0)
     entries = data.get("layer", [])
     if not entries or not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         what = "there is no [[layer]] in it" if not entries else "'layer' must be tables, each [[layer]]"
