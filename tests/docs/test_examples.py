@@ -19,5 +19,7 @@ def test_an_example_trains_and_samples(cell: str, workshop: Path, capsys: pytest
 
 def test_every_example_is_tried() -> None:
     assert {path.name for path in (ROOT / "examples").glob("*.py")} == {
-        "leaky.py", "gated.py", "caffe_binary_addition.py",
-    }  # fmt: skip  # the last is tried in tests/net/importers
+        "leaky.py",
+        "gated.py",
+        "caffe_binary_addition.py",  # in tests/net/importers/test_caffe.py
+    }

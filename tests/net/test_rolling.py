@@ -92,6 +92,7 @@ def inputs(spec: Spec, lanes: int = 3) -> dict[str, Tensor]:
 NETS = {
     "example": example,
     "named_from_1": lambda steps: by_hand(steps, lambda stem, t: f"{stem}{t + 1}"),
+    "parted_by_a_line": lambda steps: by_hand(steps, lambda stem, t: f"{stem}_{t}"),
     "number_first": lambda steps: by_hand(steps, lambda stem, t: f"{t}_{stem}"),
     "first_not_zero": lambda steps: by_hand(steps, first=0.75),
 }
@@ -179,6 +180,20 @@ def test_states_of_other_delays_first_values_and_inputs_for_all_steps_are_kept()
     assert [p.init for p in rolled["in"].params] == [{"type": "uniform", "low": -0.5, "high": 0.5}] * 2
 
 
+@pytest.mark.parametrize("name", list(NETS)[1:])
+def test_a_rolled_layer_is_called_as_its_repeats_are_without_the_number(name: str) -> None:
+    names = [layer.name for layer in roll(NETS[name](3))]
+    assert names == ["all", *["x", "in", "u", "v", "w", "s", "h", "y"], "squashed", "target", "loss"]
+
+
+def test_a_rolled_layer_takes_no_other_layers_name() -> None:
+    spec = by_hand(3)
+    spec = replace(spec, layers=(*spec, Layer("h", "copy", (Edge("all"),))))
+    rolled = roll(spec)
+    assert rolled["h"].type == "copy" and rolled["h_t"].type == "activation"
+    assert rolled["u"].sources == (Edge("h_t", shift=1),)
+
+
 def test_losses_of_each_step_with_labels_sliced_in_time_stay_so() -> None:
     steps = 4
     layers = list(without(without(example(steps), "loss"), "out"))
@@ -264,6 +279,13 @@ def test_a_target_is_cut_along_the_axis_on_which_outputs_are_joined() -> None:
     torch.testing.assert_close(came, wanted, rtol=1e-12, atol=0)
 
 
+def _reads_ahead(layer: Layer) -> Layer:
+    """Let v0, v1 and v2 read x1, x2 and x3."""
+    if layer.name not in ("v0", "v1", "v2"):
+        return layer
+    return replace(layer, sources=(Edge(f"x{int(layer.name[1]) + 1}"),))
+
+
 BASE, HAND = example(4), by_hand(4)
 BAD: dict[str, tuple[Spec, str, str]] = {
     "parameter": (
@@ -300,6 +322,11 @@ BAD: dict[str, tuple[Spec, str, str]] = {
         changed(BASE, "zH4", sources=(Edge("a2"),)),
         "zH4",
         "reads 'a2'; as in the other steps it would be 'a3'",
+    ),
+    "a later step": (
+        replace(HAND, layers=tuple(_reads_ahead(layer) for layer in HAND)),
+        "v0",
+        "reads 'x1' of a later step; a net goes forwards",
     ),
     "another layer": (
         changed(BASE, "out3", sources=(Edge("zX3"),)),
