@@ -161,24 +161,16 @@ def _from_singa(path: Path) -> Loaded:
     from unrolled.net.importers.singa import read_job
 
     job = read_job(path)
-    return Loaded(job.spec, tuple(job.notes), job=job, locate=_locate_by(job))
+    return Loaded(job.spec, tuple(job.notes), job=job, locate=lambda error, _: job.located(error))
 
 
 def _from_caffe(path: Path) -> Loaded:
-    from unrolled.net.importers import caffe
+    from unrolled.net.importers.caffe import read_net as read_caffe
 
-    found = caffe.read_net(path)
-    if isinstance(found, Spec):
-        return Loaded(found)
-    return Loaded(found.spec, tuple(getattr(found, "notes", ())), job=found, locate=_locate_by(found))
-
-
-def _locate_by(found: Any) -> Callable[[NetError, str | None], UsageError]:
-    def locate(error: NetError, phase: str | None) -> UsageError:
-        located: UsageError = found.located(error) if hasattr(found, "located") else error
-        return located
-
-    return locate
+    found = read_caffe(path)
+    return Loaded(
+        found.spec, tuple(found.notes), job=found, locate=lambda error, _: placed(error, str(path), None)
+    )
 
 
 def _from_function(place: str, name: str) -> Loaded:

@@ -29,11 +29,14 @@ def sizes_of(spec: Spec, vocab: int | None = None) -> dict[str, int]:
     found: dict[str, int] = {}
     for layer in spec:
         size = layer.settings.get("size")
+        if layer.type == "text" and not isinstance(size, int):
+            found[size or VOCAB] = _size_read(spec, layer.name) or PLACEHOLDER
+        elif layer.type == "ids" and not isinstance(size, str):
+            found[layer.name] = size or _size_read(spec, layer.name) or PLACEHOLDER
+    for layer in spec:
+        size = layer.settings.get("size")
         if isinstance(size, str):
             found.setdefault(size, PLACEHOLDER)
-        elif layer.type in ("ids", "text") and (size is None or layer.type == "ids"):
-            name = layer.name if layer.type == "ids" else VOCAB
-            found[name] = size or _size_read(spec, layer.name) or PLACEHOLDER
     if vocab is not None:
         found[VOCAB] = vocab
     return found
