@@ -48,9 +48,10 @@ class Terminal(Listener):
         """Print the plan and put up the bar."""
         self.plan, self._began = plan, time.monotonic()
         engines = ", ".join(f"{name} on {engine}" for name, engine in plan.engines.items())
+        what = f"{plan.symbols} different; " if plan.text else ""
         self._line(
-            f"{plan.chars:,} characters to learn from, {plan.validation_chars:,} to validate, "
-            f"{plan.symbols} different; {engines} ({plan.device})"
+            f"{plan.chars:,} {'characters' if plan.text else 'targets'} to learn from, "
+            f"{plan.validation_chars:,} to validate, {what}{f'{engines} ' if engines else ''}({plan.device})"
         )
         self._line(f"run {plan.run}: {plan.updates:,} updates, {plan.per_epoch:,} an epoch")
         if plan.update:
@@ -69,17 +70,22 @@ class Terminal(Listener):
     def updated(self, update: int, epoch: float, nats: float) -> None:
         """Move the bar."""
         if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, completed=update, description=f"{nats:.3f} nats{self._rate}")
+            unit = self.plan.unit if self.plan else "nats"
+            self._bar.update(self._task, completed=update, description=f"{nats:.3f} {unit}{self._rate}")
 
     def reported(self, entry: Entry) -> None:
         """Print a line of metrics."""
-        self._rate = f" {entry['chars_per_second']:,.0f} chars/s"
+        text, unit = (self.plan.text, self.plan.unit) if self.plan else (True, "nats")
+        self._rate = f" {entry['chars_per_second']:,.0f} {'chars' if text else 'targets'}/s"
         validation = entry["kind"] == "validation"
         tail = "" if validation else f"{self._rate}{self._left(entry['update'])}"
         line = (
             f"{'validation' if validation else 'train':>10}  update {entry['update']:>7,}  "
-            f"epoch {entry['epoch']:6.2f}  {entry['nats']:.4f} nats  "
-            f"{entry['bits_per_char']:.3f} bits/char  {entry['accuracy']:6.1%}{tail}"
+            f"epoch {entry['epoch']:6.2f}  {entry['nats']:.4f} {unit}  "
+            + (f"{entry['bits_per_char']:.3f} bits/char  " if text else "")
+            + f"{entry['accuracy']:6.1%}"
+            + (f"  {entry['exact']:.1%} exact" if "exact" in entry else "")
+            + tail
         )
         self._line(line, "bold" if validation else "")
 

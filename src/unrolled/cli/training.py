@@ -16,6 +16,7 @@ from unrolled.settings import Resolved, resolve, to_tables
 
 if TYPE_CHECKING:
     from unrolled.cli.terminal import Terminal
+    from unrolled.net import Net
     from unrolled.runs import Run
 
 FINAL_LENGTH = 500
@@ -122,24 +123,31 @@ def _conclude(run: Run, terminal: Terminal, voice: Voice) -> None:
         print(json.dumps(_summary(run)))
     if voice.quiet or voice.json:
         return
-    training = run.settings.training
-    temperature, prime = training.sample_temperature, training.sample_prime
-    text = run.sample(FINAL_LENGTH, prime=prime, temperature=temperature, seed=training.seed)
-    terminal.text(f"{FINAL_LENGTH} characters at temperature {temperature:g}", (prime or "") + text)
+    training, net = run.settings.training, run.load()
+    if net.vocab is not None:
+        temperature, prime = training.sample_temperature, training.sample_prime
+        text = run.sample(FINAL_LENGTH, prime=prime, temperature=temperature, seed=training.seed)
+        terminal.text(f"{FINAL_LENGTH} characters at temperature {temperature:g}", (prime or "") + text)
     found = _summary(run)
-    best = found["best_validation_nats"]
-    scored = f", best validation {best:.4f} nats" if best is not None else ""
+    best, unit = found["best_validation_nats"], net.loss_unit
+    scored = f", best validation {best:.4f} {unit}" if best is not None else ""
     print(f"{found['updates']:,} updates in {found['seconds']:.0f} s{scored}. The run is {run.directory}")
-    training = run.settings.training
     further = (
         f"--max-updates {2 * found['updates']}" if training.max_updates else f"--epochs {2 * training.epochs}"
     )
-    print(
-        "Next:\n"
-        f'  unrolled sample {run.words} --prime "The " --temperature 0.7\n'
-        f"  unrolled eval {run.words} {_text_of(run)}\n"
-        f"  unrolled resume {run.words} {further}"
-    )
+    print("\n".join(["Next:", *_uses(run, net), f"  unrolled resume {run.words} {further}"]))
+
+
+def _uses(run: Run, net: Net) -> list[str]:
+    """Return the commands that use a model: to write, to be measured, to answer an example."""
+    if net.vocab is not None:
+        return [
+            f'  unrolled sample {run.words} --prime "The " --temperature 0.7',
+            f"  unrolled eval {run.words} {_text_of(run)}",
+        ]
+    asked = [field.name for field in net.fields if field.name not in net.target_names]
+    given = ", ".join(f'"{name}": ...' for name in asked)
+    return [f"  unrolled sample {run.words} --input '{{{given}}}'"] if asked else []
 
 
 def _text_of(run: Run) -> str:

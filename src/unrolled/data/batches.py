@@ -26,6 +26,8 @@ class Batch:
     inputs: Mapping[str, Tensor]
     lengths: Mapping[Length, Tensor]
     rows: Tensor
+    carries: bool = False
+    """Whether it goes on where the batch before it ended."""
 
 
 class Batches:

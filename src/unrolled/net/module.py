@@ -15,7 +15,7 @@ from unrolled.net.build import Builder, Layers, Twin
 from unrolled.net.check import check, phases_of
 from unrolled.net.execution import AGE, HELD, REAL, Call, Execution, State
 from unrolled.net.fill import fill_params
-from unrolled.net.layers import Accuracy, Dropout, LayerModule, Loss, Sample
+from unrolled.net.layers import Accuracy, Dropout, LayerModule, Loss, Sample, SoftmaxLoss
 from unrolled.net.score import Score, score
 from unrolled.net.spec import VOCAB, Layer, Length, Spec
 from unrolled.net.wiring import Wiring
@@ -124,6 +124,12 @@ class Net(nn.Module):
     def has_loss(self) -> bool:
         """Whether the net itself says what it should make small."""
         return any(isinstance(module, Loss) for module in self.layers.named().values())
+
+    @property
+    def loss_unit(self) -> str:
+        """What the net's loss is counted in: nats, or just a number."""
+        kinds = [m for m in self.layers.named().values() if isinstance(m, Loss)]
+        return "loss" if kinds and not isinstance(kinds[0], SoftmaxLoss) else "nats"
 
     @property
     def is_whole(self) -> bool:

@@ -38,6 +38,8 @@ class Source:
     cell_sha256: str | None = None
     spec: Spec | None = None
     """The net, where it is not the chain that the settings describe."""
+    hdf5: bool = False
+    """Whether ``text`` lists HDF5 files."""
 
 
 class Run:
@@ -199,8 +201,12 @@ class Run:
         ``stop`` ends it before its first occurrence; the rest is explained at ``Choice`` and ``Stream``.
         """
         net = self.load(cells)
+        if net.vocab is None:
+            raise UsageError(
+                f"{self.directory} learned from examples and writes no text; ask it with unrolled.generate, "
+                "or: unrolled sample --input"
+            )
         stream = Stream(net, Choice(temperature, top_k, top_p, min_p), seed=seed)
-        assert net.vocab is not None
         stream.prime(net.vocab.encode(default_prime(net) if prime is None else prime))
         return "".join(text_pieces(stream, length, stop))
 
@@ -242,6 +248,8 @@ def next_run_directory(stem: str, under: Path = Path("runs")) -> Path:
 
 def _write_config(path: Path, settings: Settings, source: Source) -> None:
     text: dict[str, Any] = {"paths": list(source.text), "sha256": source.text_sha256}
+    if source.hdf5:
+        text["hdf5"] = True
     tables: dict[str, Any] = {"text": text, **to_tables(settings)}
     if source.spec is not None:
         tables["spec"] = source.spec.to_dict()
@@ -256,7 +264,8 @@ def _read_config(path: Path) -> tuple[Settings, Source]:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
         text, cell, spec = tables.pop("text"), tables.pop("own_cell", {}), tables.pop("spec", None)
         net = None if spec is None else Spec.from_dict(spec)
-        source = Source(tuple(text["paths"]), text["sha256"], cell.get("name"), cell.get("sha256"), net)
+        own = (cell.get("name"), cell.get("sha256"))
+        source = Source(tuple(text["paths"]), text["sha256"], *own, net, text.get("hdf5", False))
         return from_tables(str(path), tables), source
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DamagedError(f"{path} can't be read: {error}") from error

@@ -38,6 +38,8 @@ class DataSettings:
     """A generated task to learn instead of a file of examples, for nets that read examples."""
     examples: Count = 4000
     """How many examples of the task there are, training and validation together."""
+    shuffle: bool = True
+    """Read examples in another order each epoch; a text is always read in its own."""
     lanes: Count = 50
     """How many places of the text are read in parallel, or examples in a batch, B."""
     window: Count = 50

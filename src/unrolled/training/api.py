@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from unrolled.cells import Cell
-from unrolled.data import Corpus, Vocab, Window, Windows, catalog
+from unrolled.data import Corpus, HDF5Batches, Vocab, Window, Windows, catalog
 from unrolled.errors import DamagedError, UsageError
 from unrolled.net import Chain, Net, Spec, chain, initialise
 from unrolled.runs import Run, Source, check_unused, next_run_directory
@@ -27,7 +27,7 @@ from unrolled.training.listener import Entry, Listener, Plan
 from unrolled.training.losses import Loss
 from unrolled.training.memory import estimate_memory
 from unrolled.training.own_cells import OwnCell, cell_name, own_cell
-from unrolled.training.reading import Reading, read_examples, read_text, reads_text, sized
+from unrolled.training.reading import Reading, read_examples, read_hdf5, read_text, reads_text, sized
 from unrolled.training.schedules import learning_rate
 from unrolled.training.session import Material, Position, Session
 from unrolled.training.stop import stop_flag
@@ -47,6 +47,8 @@ class Lesson:
     """The net; None is the chain that the settings describe."""
     vocab: Vocab | None = None
     """The vocabulary, where it is not to be found in the text."""
+    hdf5: bool = False
+    """Whether the texts are lists of HDF5 files, for training and perhaps for validation."""
     name: str = ""
     """What the run is called; empty takes the first text's name."""
     notes: tuple[str, ...] = ()
@@ -125,6 +127,8 @@ def _stem(lesson: Lesson, settings: Settings) -> str:
 def _read(lesson: Lesson, settings: Settings, listener: Listener) -> Reading:
     """Open what is learned from: a text, or examples, as the net asks for."""
     if lesson.spec is not None and not reads_text(lesson.spec):
+        if lesson.hdf5:
+            return read_hdf5(lesson.spec, lesson.texts, settings)
         return read_examples(lesson.spec, lesson.texts, settings)
     if settings.data.task:
         raise UsageError(f"the task {settings.data.task} has examples; name a net that reads them with --net")
@@ -195,12 +199,11 @@ def _learner(net: Net, settings: Settings, device: torch.device) -> Learner:
 
 def _source(reading: Reading, own: OwnCell | None, spec: Spec | None) -> Source:
     name, sha256 = (own.name, own.sha256) if own else (None, None)
-    return Source(reading.paths, reading.sha256, name, sha256, spec)
+    return Source(reading.paths, reading.sha256, name, sha256, spec, isinstance(reading.windows, HDF5Batches))
 
 
 def _material(run: Run, net: Net, learner: Learner, reading: Reading, settings: Settings) -> Material:
     updates = number_of_updates(settings.training, len(reading))
-    learner.carries = reading.carries
     return Material(run, net, learner, reading, settings, updates)
 
 
@@ -218,6 +221,8 @@ def _plan(material: Material, position: Position, memory: int) -> Plan:
         engines=net.engines(),
         memory=memory,
         device=str(material.learner.device),
+        text=net.vocab is not None,
+        unit=net.loss_unit,
     )
 
 
@@ -282,7 +287,10 @@ def _same_reading(
     """Open what the run learns from; UsageError if it is not what the run began with."""
     words = [_or_catalog_name(path) for path in run.source.text] if text is None else list(map(str, text))
     if net.vocab is None:
-        reading = read_examples(net.spec, words, settings, net.fields)
+        if run.source.hdf5:
+            reading = read_hdf5(net.spec, words, settings)
+        else:
+            reading = read_examples(net.spec, words, settings, net.fields)
         _check_same(run, reading.sha256, words)
         return reading
     paths, _ = catalog.resolve(words)

@@ -74,7 +74,7 @@ def evaluate(
                 raise Stopped
             window = on_device(window, like)
             score, state = judge(net, window, state, loss)
-            if isinstance(window, Batch):
+            if isinstance(window, Batch) and not window.carries:
                 state = None
             total += float(score.total)
             correct += int(score.correct)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -53,8 +53,6 @@ class Learner:
         self.device = next(net.parameters()).device
         self.optimizer: Optimizer = make_optimizer(settings, net)
         self.state: Any = None
-        self.carries = True
-        """Whether a window goes on where the one before it ended."""
         self.dropout = torch.Generator(self.device).manual_seed(settings.seed + 1)
         if isinstance(net, Net):
             net.dropout_generator = self.dropout
@@ -73,7 +71,8 @@ class Learner:
         for group in self.optimizer.param_groups:
             group["lr"] = lr * group["scale"]
         self.optimizer.step()
-        self.state = detach(state) if self.carries else None
+        carries = window.carries if isinstance(window, Batch) else True
+        self.state = detach(state) if carries else None
         return Learned(total, score.count, int(score.correct), norm)
 
     def _clip(self) -> float:
@@ -163,10 +162,9 @@ def on_device(window: Window | Batch, like: Tensor) -> Window | Batch:
     An example's floats get the net's number format too.
     """
     if isinstance(window, Batch):
-        moved = {
-            n: x.to(like) if x.is_floating_point() else x.to(like.device) for n, x in window.inputs.items()
-        }
-        return Batch(moved, window.lengths, window.rows)
+        floats = {name: x.to(like) for name, x in window.inputs.items() if x.is_floating_point()}
+        ids = {name: x.to(like.device) for name, x in window.inputs.items() if name not in floats}
+        return replace(window, inputs={**floats, **ids})
     if like.device.type == "cpu":
         return window
     inputs, targets = window.inputs.to(like.device), window.targets.to(like.device)

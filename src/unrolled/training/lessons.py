@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from unrolled.errors import UsageError
 from unrolled.net.files import Loaded, find_net, read_net
+from unrolled.net.importers.caffe import CaffeNet
 from unrolled.net.importers.singa import Job
 from unrolled.settings.fields import GROUP_OF
 from unrolled.training.api import Lesson
@@ -63,6 +65,25 @@ def _job(loaded: Loaded, path: str, texts: Sequence[str]) -> tuple[Lesson, Table
 
 def _caffe(loaded: Loaded, path: str, texts: Sequence[str]) -> tuple[Lesson, Tables]:
     """Read a Caffe net: its layers, and the HDF5 data that it asks for."""
+    net: CaffeNet = loaded.job
     if texts:
         raise UsageError(f"{path}: a Caffe net says itself which HDF5 data it reads; leave the files out")
-    return _lesson(loaded, path, ()), (path, {})
+    found = {phase: source for source in net.data for phase in source.phases}
+    if "train" not in found:
+        raise UsageError(
+            f"{path}: this net has no HDF5Data layer to learn from; give it one, or train it from Python "
+            "with unrolled.fit"
+        )
+    train, notes = found["train"], list(loaded.notes)
+    if "validation" in found and found["validation"].batch_size != train.batch_size:
+        notes.append(f"validation is read in batches of {train.batch_size} too")
+    sources = [found[phase] for phase in ("train", "validation") if phase in found]
+    lists = [_beside(source.source, Path(path).parent) for source in sources]
+    lesson = _lesson(loaded, path, lists, hdf5=True, name=net.name)
+    tables = {"data": {"lanes": train.batch_size, "shuffle": train.shuffle}}
+    return replace(lesson, notes=tuple(notes)), (path, tables)
+
+
+def _beside(name: str, folder: Path) -> str:
+    """Return a file that a net names: in the working directory, as Caffe looks for it, or beside the net."""
+    return name if Path(name).is_file() else str(folder / name)

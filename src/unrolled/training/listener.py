@@ -29,6 +29,10 @@ class Plan:
     memory: int
     """About how many bytes training takes."""
     device: str
+    text: bool = True
+    """Whether what is learned is a text, and not examples."""
+    unit: str = "nats"
+    """What the loss is counted in."""
 
 
 class Listener:

@@ -41,6 +41,8 @@ class Reading:
     """A few examples, as plain values, for the diary."""
     steps_first: bool = False
     """Whether the first axis of HDF5 rows is time."""
+    ids: frozenset[str] = frozenset()
+    """The inputs that are ids, which HDF5 files hold as floats."""
 
     def __len__(self) -> int:
         return len(self.windows)
@@ -82,7 +84,9 @@ class Reading:
         if isinstance(found, Batch):
             return found
         inputs = {name: x[0] if self.steps_first else x for name, x in found.items()}
-        return Batch(inputs, {}, torch.empty(0, dtype=torch.int64))
+        for name in self.ids & inputs.keys():
+            inputs[name] = inputs[name].flatten(1)[:, : inputs[name].shape[1]].long()
+        return Batch(inputs, {}, torch.empty(0, dtype=torch.int64), self.steps_first)
 
 
 def reads_text(spec: Spec | None) -> bool:
@@ -143,7 +147,13 @@ def read_examples(
     parts = examples.split(data.split)
     target = _target(spec, wanted)
     batches = [
-        Batches(replace(part, fields=examples.fields), data.lanes, seed, shuffle=number == 0, target=target)
+        Batches(
+            replace(part, fields=examples.fields),
+            data.lanes,
+            seed,
+            shuffle=data.shuffle and number == 0,
+            target=target,
+        )
         for number, part in enumerate(parts[:2])
     ]
     validation = batches[1] if len(batches) > 1 else None
@@ -161,6 +171,24 @@ def _row(examples: Examples, n: int) -> Row:
         single = field.length == 1 and isinstance(plain, list) and len(plain) == 1
         found[field.name] = plain[0] if single else plain
     return found
+
+
+def read_hdf5(spec: Spec, lists: Sequence[str], settings: Settings) -> Reading:
+    """Read HDF5 files as Caffe does: the first list of files is for training, a second one for validation."""
+    data, seed = settings.data, settings.training.seed
+    parts: list[HDF5Batches | None] = [None, None]
+    for number, (phase, files) in enumerate(zip(("train", "validation"), lists, strict=False)):
+        chosen = spec.in_phase(phase)
+        tops = [layer.name for layer in chosen if TYPES[layer.type].reads_outside]
+        parts[number] = HDF5Batches(files, tops, data.lanes, data.shuffle and number == 0, seed)
+    assert parts[0] is not None
+    digest = hashlib.sha256()
+    for path in parts[0].paths:
+        digest.update(Path(path).read_bytes())
+    ids = frozenset(layer.name for layer in spec if layer.type == "ids")
+    long = any(layer.type in ("recurrent", "continues") for layer in spec)
+    paths = tuple(str(Path(files).resolve()) for files in lists)
+    return Reading(parts[0], parts[1], paths, digest.hexdigest(), steps_first=long, ids=ids)
 
 
 def _target(spec: Spec, fields: Sequence[Field]) -> str | None:
