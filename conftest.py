@@ -2,7 +2,7 @@
 
 ``python`` blocks of one page share one namespace. ``sh`` blocks hold commands, ``console`` blocks
 commands after ``$`` and what they print, where ``...`` stands for anything. ``toml`` blocks are files of
-settings, which must be valid. ``text`` blocks are for eyes only. Each page has a folder of its own with a
+settings or nets, which must be valid. ``text`` blocks are for eyes only. Each page has a folder of its own with a
 ``book.txt`` and the examples in it; trainings have 32 units and end after 20 updates, unless a snippet says
 otherwise.
 """
@@ -117,12 +117,16 @@ def shell(command: str) -> tuple[int, str]:
 
 
 def check_settings(example: Example) -> None:
-    """Resolve a ``toml`` block as a file of settings."""
+    """Resolve a ``toml`` block as a file of settings, or read it as a net."""
+    from unrolled.net.files import read_net
     from unrolled.settings import resolve
 
     path = Path("snippet.toml")
     path.write_text(example.parsed, encoding="utf-8")
-    resolve(str(path))
+    if "[[layer]]" in example.parsed:
+        read_net(path)
+    else:
+        resolve(str(path))
 
 
 pytest_collect_file = Sybil(

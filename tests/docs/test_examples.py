@@ -18,4 +18,8 @@ def test_an_example_trains_and_samples(cell: str, workshop: Path, capsys: pytest
 
 
 def test_every_example_is_tried() -> None:
-    assert {path.name for path in (ROOT / "examples").glob("*.py")} == {"leaky.py", "gated.py"}
+    assert {path.name for path in (ROOT / "examples").glob("*.py")} == {
+        "leaky.py",
+        "gated.py",
+        "caffe_binary_addition.py",  # in tests/net/importers/test_caffe.py
+    }

@@ -79,7 +79,7 @@ def test_K14_a_longest_length_ends_what_would_go_on_and_drawing_differs_from_the
     assert answers(net, [{"digit": 3}], longest=3) == ["thr"]
     set_temperature(net, 3.0)
     wild = [answers(net, [{"digit": 3}], longest=9, seed=seed)[0] for seed in range(8)]
-    assert len(set(map(str, wild))) > 1
+    assert len(set(map(str, wild))) > 3
     assert wild[0] == answers(net, [{"digit": 3}], longest=9, seed=0)[0]
 
 
@@ -109,7 +109,8 @@ def test_K14_in_step_sums_go_on_right_at_lengths_never_trained(tmp_path_factory:
     generator = torch.Generator().manual_seed(FRESH_SEED)
     inputs, sums = unrolled.data.binary_addition(100, 7, generator)
     logits, _ = net({"bits": inputs.float()})
-    assert torch.equal(logits["logits"].argmax(-1), sums.long().reshape(100, 7))
+    assert inputs.shape[0] == 101  # the longest that it was trained on is 10
+    assert torch.equal(logits["logits"].argmax(-1), sums.long().reshape(101, 7))
 
 
 def test_K14_in_step_each_symbol_gets_its_tag(tmp_path_factory: Any) -> None:
@@ -150,7 +151,7 @@ def test_K14_an_answer_is_printed_for_each_input(tmp_path_factory: Any, capsys: 
     [
         ([], "this net answers examples; give one: --input '{...}' with digit"),
         (["--input", "7"], "--input: wanted a JSON object with digit, came '7'"),
-        (["--input", "{}"], "rows[0]: wanted a value for 'digit'"),
+        (["--input", "{}"], "rows[0]: wanted a field 'digit', came none"),
     ],
 )
 def test_K14_a_wrong_input_is_one_line(

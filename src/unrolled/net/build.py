@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import nn
 
@@ -35,11 +35,19 @@ class Layers(nn.Module):
         return {name: module for name, module in self._modules.items() if module is not None}
 
 
+class Twin(NamedTuple):
+    """A layer of a net in another phase: its module, and the shapes that it reads."""
+
+    layer: Layer
+    module: nn.Module
+    inputs: list[Shape]
+
+
 class Builder:
     """Make the modules of a net of one phase, component by component."""
 
     def __init__(
-        self, spec: Spec, cells: Mapping[str, type[Cell]], ready: Mapping[str, nn.Module] | None = None
+        self, spec: Spec, cells: Mapping[str, type[Cell]], ready: Mapping[str, Twin] | None = None
     ) -> None:
         self.spec, self.cells, self.ready = spec, {**NAMED, **cells}, ready or {}
         self.layers = {layer.name: layer for layer in spec}
@@ -99,13 +107,29 @@ class Builder:
             )
 
     def _layer(self, layer: Layer, inputs: list[Shape]) -> LayerModule:
-        ready = self.ready.get(layer.name)
         self._shape_of(layer, inputs)
+        ready = self._ready(layer, inputs)
         if isinstance(ready, LayerModule):
             return ready
         cls = TYPES[layer.type]
         joined = [Shape((sum(shape.width for shape in inputs),))] if cls.joins and len(inputs) > 1 else inputs
         return cls(self._settings(layer), joined)
+
+    def _ready(self, layer: Layer, inputs: list[Shape]) -> nn.Module | None:
+        """Return the module of the same layer in another phase; NetError if that has weights of other shapes.
+
+        A layer without weights that is another one there, under the same name, is made anew.
+        """
+        twin = self.ready.get(layer.name)
+        if twin is None or _kind(layer, inputs) == _kind(twin.layer, twin.inputs):
+            return None if twin is None else twin.module
+        if any(True for _ in twin.module.parameters()):
+            raise NetError(
+                f"layer '{layer.name}' has weights, and other settings or sources in one phase than in "
+                "another; give the two layers two names",
+                layer.name,
+            )
+        return None
 
     def _shape_of(self, layer: Layer, inputs: list[Shape]) -> Shape:
         try:
@@ -145,7 +169,7 @@ class Builder:
                     "sources",
                 )
         self._check_first_states(layer)
-        ready = self.ready.get(layer.name)
+        ready = self._ready(layer, inputs)
         if isinstance(ready, Cell):
             return ready
         cls = cell_class(layer, self.cells)
@@ -197,7 +221,7 @@ class Builder:
         known = owners(self.spec, self.cells)
         first: dict[str, tuple[str, str]] = {}
         groups: dict[tuple[str, str], list[str]] = {}
-        for layer in self.spec:
+        for layer in sorted(self.spec, key=lambda layer: not self._is_kept(layer.name)):
             roles: dict[str, list[Any]] = {}
             for param in params_of(layer, self.cells):
                 roles.setdefault(param.role, []).append(param)
@@ -219,6 +243,10 @@ class Builder:
                     self._make_one(layer, role, owner, stored[0])
                 if all(param.lr == 0 for param in params):
                     parameter_of(self.modules[layer.name], role).requires_grad_(False)
+
+    def _is_kept(self, name: str) -> bool:
+        """Tell whether a layer is another phase's; its parameters stay when new layers share them."""
+        return name in self.ready and self.ready[name].module is self.modules[name]
 
     def _check_role(self, layer: Layer, role: str) -> None:
         names = [name for name, _ in self.modules[layer.name].named_parameters()]
@@ -250,6 +278,17 @@ def parameter_of(module: nn.Module, role: str) -> nn.Parameter:
     found = getattr(module.get_submodule(path), last)
     assert isinstance(found, nn.Parameter)
     return found
+
+
+def _kind(layer: Layer, inputs: list[Shape]) -> tuple[Any, ...]:
+    """Return what must be equal in two layers that are to have one module."""
+    settings = settings_of(layer.type, layer.settings)
+    if layer.type == "embedding":
+        return layer.type, settings, settings["size"] or inputs
+    edges = zip(layer.sources, inputs, strict=True)
+    reads = [shape for edge, shape in edges if layer.type != "recurrent" or edge.kind != "last"]
+    joins = TYPES[layer.type].joins
+    return layer.type, settings, sum(shape.width for shape in reads) if joins else reads
 
 
 def _number(layer: Layer, settings: Mapping[str, Any]) -> int:

@@ -18,8 +18,9 @@ from unrolled.net.wiring import Wiring
 from unrolled.unrolling import unroll
 
 State = dict[str, Any]
-AGE, HELD, REAL = "age", "held", "real"
-"""What else a state holds: the lanes' ages, and of a net that was started the values and lengths held."""
+AGE, HELD, REAL = ":age", ":held", ":real"
+"""What else a state holds: the lanes' ages, and of a net that was started the values and lengths held. No
+layer's name has a colon."""
 
 
 @dataclass
@@ -63,7 +64,8 @@ class Execution:
     def run(self, components: tuple[Component, ...]) -> None:
         """Run components whose sources are all there; the others are left out."""
         for component in components:
-            if component.layers[0].name in self.values:
+            first = component.layers[0]
+            if first.name in self.values or self.wiring.length(first) not in self.call.counts:
                 continue
             inside = set(component.names)
             outside = (edge.source for layer in component.layers for edge in layer.sources)
@@ -129,18 +131,18 @@ class Execution:
     def _recurrent(self, layer: Layer, cell: Cell) -> None:
         x = for_cell(join([self.source(layer, i) for i in self.wiring.feeding(layer)]), cell)
         backward = layer.settings.get("direction") == "backward"
-        lengths = self.lengths_of(layer)
+        start, lengths = self.first_state(layer, cell), self.lengths_of(layer)
         y, state = unroll(
             cell,
             x,
-            None if backward else self.first_state(layer, cell),
+            start,
             fresh=self.fresh_of(layer),
             lengths=lengths,
             reverse=backward,
             engine=self.engine,
         )
         self.values[layer.name] = y
-        self.finish(layer, state)
+        self.finish(layer, _after_last_copy(cell, x, start, lengths) if backward else state)
 
     def finish(self, layer: Layer, state: Any) -> None:
         """Keep a recurrent layer's last state, and carry it where the net can be carried on."""
@@ -179,7 +181,7 @@ class Execution:
         first = self._last_of(edge.source)
         shape = (self.count(layer), *first.shape)
         start = lift(self.age(layer) == 0, len(shape))
-        return torch.where(start, first.expand(shape), torch.zeros((), dtype=first.dtype))
+        return torch.where(start, first.expand(shape), nothing(first))
 
     def memory(self, layer: Layer, number: int) -> Memory:
         """Return all copies of a source, and which are real."""
@@ -193,30 +195,29 @@ class Execution:
 
     def first_state(self, layer: Layer, cell: Cell) -> Any:
         """Return the state a recurrent layer starts this run in."""
-        if layer.name in self.call.state:
-            return self.call.state[layer.name]
-        state = cell.initial_state(self.call.lanes)
+        carried = self.call.state.get(layer.name)
         edge = next((edge for edge in layer.sources if edge.kind == "last"), None)
+        if carried is not None and (edge is None or HELD in self.call.state):
+            return carried
         if edge is None:
-            return state
+            return cell.initial_state(self.call.lanes)
+        handed_on = self._handed_on(edge, cell)
+        return handed_on if carried is None else choose(self.age(layer)[0] == 0, handed_on, carried)
+
+    def _handed_on(self, edge: Edge, cell: Cell) -> Any:
+        """Return the state that a ``last`` edge starts a cell in."""
         final, module = self.finals.get(edge.source), self.modules[edge.source]
         if final is not None and isinstance(module, Cell) and module.State is cell.State:
             return final
         h = self._last_of(edge.source).flatten(1)
         if cell.State is None:
             return h
-        return cell.State(h, *(torch.zeros_like(part) for part in state[1:]))
+        return cell.State(h, *(torch.zeros_like(h) for _ in cell.State._fields[1:]))
 
     def _last_of(self, name: str) -> Tensor:
-        """Return a layer's last real copy [B, ...]; zeros for a lane that has none."""
-        values = self.values[name]
+        """Return a layer's last real copy [B, ...]; nothing for a lane that has none."""
         lengths = self.call.state.get(REAL, {}).get(name, self.lengths_of(self.wiring.layers[name]))
-        if lengths is None:
-            return values[-1]
-        at = lengths.to(values.device)
-        index = (at - 1).clamp(min=0).reshape(1, -1, *(1,) * (values.dim() - 2))
-        last = values.gather(0, index.expand(1, *values.shape[1:]))[0]
-        return torch.where(lift(at > 0, last.dim()), last, torch.zeros((), dtype=last.dtype))
+        return last_copy(self.values[name], lengths)
 
     def _shifted(self, layer: Layer, number: int, edge: Edge, values: Tensor) -> Tensor:
         """Return [n, B, ...] with copy t - k at t, and what an edge starts with where there is none."""
@@ -249,17 +250,18 @@ class Execution:
 
     def _first_values(self, edge: Edge, like: Tensor, exists: Tensor) -> Tensor:
         initial = edge.initial
-        is_ids = not like.is_floating_point()
         if initial is None:
-            return torch.full((), -1 if is_ids else 0, dtype=like.dtype, device=like.device)
+            return nothing(like)
         if not isinstance(initial, Mapping):
             return torch.full((), initial, dtype=like.dtype, device=like.device)
         if bool(exists.all()):
             return like
-        drawn = torch.rand(like.shape, dtype=torch.float64, generator=self.wiring.generator)
+        drawn = torch.rand(
+            like.shape, dtype=torch.float64, generator=self.wiring.generator, device=like.device
+        )
         low, high = float(initial["low"]), float(initial["high"])
         numbers = low + drawn * (high - low)
-        return (numbers.floor() if is_ids else numbers).to(like)
+        return (numbers if like.is_floating_point() else numbers.floor()).to(like)
 
     def age(self, layer: Layer) -> Tensor:
         """Return the steps since each lane's start, [n, B] for a layer of n copies, 0 where it starts."""
@@ -389,6 +391,27 @@ class _Scan:
         line = self._line(layer, number, edge).transpose(0, 1)
         whole = torch.cat([line, run.values[edge.source]])
         run.next_state[run.wiring.line(layer, number)] = run.next_line(layer, edge.shift, whole)
+
+
+def _after_last_copy(cell: Cell, x: Tensor, start: Any, lengths: Tensor | None) -> Any:
+    """Return a backward cell's state at its last real copy, which it walks first."""
+    _, state = cell.step(last_copy(x, lengths), start)
+    return state if lengths is None else choose(lengths.to(x.device) > 0, state, start)
+
+
+def last_copy(values: Tensor, lengths: Tensor | None) -> Tensor:
+    """Return the last real one of ``values`` [n, B, ...] in each lane; nothing for a lane that has none."""
+    if lengths is None:
+        return values[-1]
+    at = lengths.to(values.device)
+    index = (at - 1).clamp(min=0).reshape(1, -1, *(1,) * (values.dim() - 2))
+    last = values.gather(0, index.expand(1, *values.shape[1:]))[0]
+    return torch.where(lift(at > 0, last.dim()), last, nothing(last))
+
+
+def nothing(like: Tensor) -> Tensor:
+    """Return what is read where there is no copy, as a scalar: zero, or no id."""
+    return torch.full((), 0 if like.is_floating_point() else -1, dtype=like.dtype, device=like.device)
 
 
 def join(xs: list[Tensor]) -> Tensor:

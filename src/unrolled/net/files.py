@@ -6,6 +6,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib import resources
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -74,6 +75,18 @@ def read_net(path: str | Path) -> Loaded:
     if file.suffix == ".toml":
         return _from_toml(file)
     return _from_singa(file) if file.suffix == ".conf" else _from_caffe(file)
+
+
+def shipped() -> dict[str, Path]:
+    """Return the shipped nets, the files in the folders of ``recipes``, as ``folder/name``."""
+    folder = Path(str(resources.files("unrolled") / "recipes"))
+    files = sorted(file for file in folder.glob("*/*") if file.suffix in ENDINGS)
+    return {f"{file.parent.name}/{file.stem}": file for file in files}
+
+
+def find_net(name: str) -> str:
+    """Return what ``read_net`` reads for a shipped net's name; anything else stays as it is."""
+    return str(shipped().get(name, name))
 
 
 def check_file(path: Path) -> None:

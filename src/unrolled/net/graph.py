@@ -201,12 +201,14 @@ class _Rolled:
         return list(range(self.partitions))
 
     def _links(self, layer: Layer, step: int, partition: int | None) -> Iterator[Link]:
+        backward = layer.settings.get("direction") == "backward"
+        first = self.lengths[layer.name] - 1 if backward else 0
         for edge in layer.sources:
-            for at in _steps(edge, step, self.lengths[edge.source]):
+            for at in _steps(edge, step, self.lengths[edge.source], first):
                 for part in self._parts(layer, self.layers[edge.source], partition):
                     yield Link(_name(edge.source, at, part), edge)
         if layer.type == "recurrent":
-            before = step + 1 if layer.settings.get("direction") == "backward" else step - 1
+            before = step + 1 if backward else step - 1
             if 0 <= before < self.lengths[layer.name]:
                 for part in self._parts(layer, layer, partition):
                     yield Link(_name(layer.name, before, part), None)
@@ -228,10 +230,10 @@ class _Rolled:
         return CopyParam(name, None if first else f"0#{stored}{split}")
 
 
-def _steps(edge: Edge, step: int, copies: int) -> range:
-    """Return which copies of the source copy ``step`` reads."""
+def _steps(edge: Edge, step: int, copies: int, first: int) -> range:
+    """Return which copies of the source copy ``step`` reads; ``first`` is the copy that is walked first."""
     if edge.kind == "all":
         return range(copies)
     if edge.kind == "last":
-        return range(copies - 1, copies) if step == 0 else range(0)
+        return range(copies - 1, copies) if step == first else range(0)
     return range(step - edge.shift, step - edge.shift + 1) if step >= edge.shift else range(0)

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from unrolled.cells import Cell, GatedCell
 from unrolled.errors import NetError, UsageError, nearest
-from unrolled.net.build import Builder, Layers
+from unrolled.net.build import Builder, Layers, Twin
 from unrolled.net.check import check, phases_of
-from unrolled.net.execution import AGE, Call, Execution, State
+from unrolled.net.execution import AGE, HELD, REAL, Call, Execution, State
 from unrolled.net.fill import fill_params
 from unrolled.net.layers import Accuracy, Dropout, LayerModule, Loss, Sample
 from unrolled.net.score import Score, score
@@ -55,24 +55,41 @@ class Net(nn.Module):
         self.engine = "auto"
         self.dropout_generator: torch.Generator | None = None
         self.own_cells = dict(cells or {})
+        self._phases: dict[str, Net] = {}
         check(self.spec, self.phase)
         self.wiring = Wiring(self.spec.in_phase(self.phase))
-        builder = Builder(self.wiring.spec, self.own_cells, like.layers.named() if like is not None else {})
+        builder = Builder(self.wiring.spec, self.own_cells, {} if like is None else like._twins())
         builder.build(self.wiring.components)
         self.layers: Layers = Layers({layer.name: builder.modules[layer.name] for layer in self.wiring.spec})
         self.wiring.finish(builder.modules, builder.shapes)
+        self.register_buffer("_like", torch.empty(0), persistent=False)
         self._straight = self._straight_walk()
         if like is None:
             fill_params(self)
 
+    _like: Tensor
+
     def in_phase(self, phase: str) -> Net:
-        """Return this net in another phase; layers that are in both are the same, weights and all."""
+        """Return this net in another phase; layers that are in both are the same, weights and all.
+
+        It is made once, so that what is set on its own layers stays.
+        """
         if self.wiring.spec == self.spec.in_phase(phase):
             return self
-        net = Net(self.spec, self.vocab, self.own_cells, phase=phase, like=self)
+        if phase not in self._phases:
+            self._phases[phase] = Net(self.spec, self.vocab, self.own_cells, phase=phase, like=self)
+        net = self._phases[phase]
         net.boundary, net.engine, net.fields = self.boundary, self.engine, self.fields
-        like = next(self.parameters(), torch.empty(0))
+        like = next(self.parameters(), self._like)
         return net.to(like.device, like.dtype).train(self.training)
+
+    def _twins(self) -> dict[str, Twin]:
+        """Return the layers for a net in another phase to take over."""
+        shapes = self.wiring.shapes
+        return {
+            layer.name: Twin(layer, self.layers[layer.name], [shapes[edge.source] for edge in layer.sources])
+            for layer in self.wiring.spec
+        }
 
     @property
     def cells(self) -> dict[str, Cell]:
@@ -241,7 +258,12 @@ class Net(nn.Module):
         """
         call = self._call(self._with_targets(inputs, targets), state, fresh, lengths, None)
         values, next_state = self._values(call)
-        return score(self, values, call.lengths), next_state
+        return self._score(call, values), next_state
+
+    def _score(self, call: Call, values: Values) -> Score:
+        run = Execution(self.wiring, self.layers.named(), call, self.engine)
+        run.values |= values
+        return score(self, run)
 
     def judged_values(
         self,
@@ -258,7 +280,7 @@ class Net(nn.Module):
         for value in values.values():
             if value.requires_grad:
                 value.retain_grad()
-        torch.autograd.backward(score(self, values, call.lengths).total)
+        torch.autograd.backward(self._score(call, values).total)
         return values
 
     def _with_targets(
@@ -349,7 +371,8 @@ class Net(nn.Module):
             if not layer.sources:
                 if isinstance(module, LayerModule) and module.reads_outside:
                     walk.pop()
-                return walk[::-1]
+                walked = {name for name, _, recurrent in walk if recurrent}
+                return walk[::-1] if walked == set(self._state_names()) else None
             if len(layer.sources) > 1 or layer.sources[0].shift or self._reads_outside(layer):
                 return None
             edge = layer.sources[0]
@@ -372,16 +395,15 @@ class Net(nn.Module):
         lanes = self._lanes(checked, state)
         counts = self._counts(checked, steps, state)
         long = self.wiring.lengths[self.wiring.output]
-        fresh = self._fresh(marks if fresh is None else fresh, counts.get(long, 1), lanes, state)
-        state = self._checked_state(state, lanes)
-        call = Call(checked, lanes, counts, state, fresh, self._lengths(lengths, counts, lanes))
+        stops = self._lengths(lengths, counts, lanes)
+        fresh = self._fresh(marks if fresh is None else fresh, counts[long], stops.get(long), lanes, state)
+        call = Call(checked, lanes, counts, self._checked_state(state), fresh, stops)
         return replace(call, masks=self._draw_masks(call))
 
     def _sync(self) -> None:
         """Tell the wiring where and in which numbers the net computes."""
-        like = next(self.parameters(), None)
-        if like is not None:
-            self.wiring.device, self.wiring.like = like.device, torch.empty(0, dtype=like.dtype)
+        like = next(self.parameters(), self._like)
+        self.wiring.device, self.wiring.like = like.device, torch.empty(0, dtype=like.dtype)
 
     def _checked(self, name: str, x: Tensor) -> Tensor:
         if name not in self.input_names:
@@ -455,7 +477,10 @@ class Net(nn.Module):
         """Return the length of a layer's values; a text's are as many as the net has steps."""
         return None if name in self.wiring.texts else self.wiring.lengths[name]
 
-    def _fresh(self, fresh: Tensor | None, steps: int, lanes: int, state: State | None) -> Tensor | None:
+    def _fresh(
+        self, fresh: Tensor | None, steps: int, stops: Tensor | None, lanes: int, state: State | None
+    ) -> Tensor | None:
+        """Return the marks [T, B] of real steps; None where they change nothing."""
         if fresh is None:
             return None
         if fresh.dtype != torch.bool or list(fresh.shape) not in ([lanes], [steps, lanes]):
@@ -465,6 +490,8 @@ class Net(nn.Module):
             )
         if fresh.dim() == 1:
             fresh = torch.cat([fresh[None], torch.zeros(steps - 1, lanes, dtype=torch.bool).to(fresh.device)])
+        if stops is not None:
+            fresh = fresh & (torch.arange(steps)[:, None] < stops).to(fresh.device)
         if not bool(fresh.any()) or (state is None and not bool(fresh[1:].any())):
             return None
         if self.is_whole or any(e.kind == "last" for layer in self.wiring.spec for e in layer.sources):
@@ -496,10 +523,10 @@ class Net(nn.Module):
                 found[length] = stops
         return found
 
-    def _checked_state(self, state: State | None, lanes: int) -> State:
+    def _checked_state(self, state: State | None) -> State:
         if state is None:
             return {}
-        if self.is_whole and "held" not in (state if isinstance(state, dict) else {}):
+        if self.is_whole and HELD not in (state if isinstance(state, dict) else {}):
             raise UsageError(self._whole_message("takes no state but that of net.start(inputs)"))
         if not self.is_whole:
             self._check_parts(state)
@@ -507,7 +534,7 @@ class Net(nn.Module):
 
     def _check_parts(self, state: Any) -> None:
         wanted = set(self._state_names())
-        if isinstance(state, dict) and wanted == state.keys():
+        if isinstance(state, dict) and wanted == state.keys() - {HELD, REAL}:
             return
         came = ", ".join(map(str, state)) if isinstance(state, dict) else type(state).__name__
         raise UsageError(
@@ -556,7 +583,7 @@ class Net(nn.Module):
         masks = {}
         for name, module in self.layers.named().items():
             ratio = module.ratio if isinstance(module, Dropout) else 0.0
-            if ratio:
+            if ratio and self._length(name) in call.counts:
                 n, features = call.counts[self._length(name)], self.wiring.shapes[name].features
                 mask = torch.empty(
                     n, call.lanes, *features, dtype=self.wiring.like.dtype, device=self.wiring.device

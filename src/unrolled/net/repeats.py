@@ -69,7 +69,8 @@ def _grouped(layers: Mapping[str, Layer], style: re.Pattern[str]) -> Repeats:
         name: _missing(by_step, usual, name)
         for stem, by_step in numbered.items()
         if stem not in whole
-        for name in by_step.values()
+        for number, name in by_step.items()
+        if len(by_step) > 1 or number in usual
     }
     return Repeats(steps if whole else 0, whole, places, broken)
 

@@ -121,14 +121,15 @@ def _edge(hand: Hand, layers: list[Layer], number: int) -> Edge:
     told = [_relation(hand, name, step) for step, name in enumerate(names)]
     moving = [each for each, name in zip(told, names, strict=True) if not hand.is_constant(name)]
     stem, shift = common(moving or told)
+    if shift < 0:
+        step = told.index((stem, shift))
+        raise broken(layers[step], f"reads '{names[step]}' of a later step; a net goes forwards")
     for step, (layer, name) in enumerate(zip(layers, names, strict=True)):
         starts = bool(stem) and step < shift and hand.is_constant(name)
         if told[step] != (stem, shift) and not starts:
             raise broken(layer, _wrong_source(hand, name, stem, shift, step, names))
     if not stem:
         return _edge_to_one(hand, layers, names)
-    if shift < 0:
-        raise broken(layers[0], f"reads '{names[0]}' of a later step; a net goes forwards")
     return Edge(hand.names[stem], shift=shift, initial=_initial(hand, layers, names[:shift], names[-1]))
 
 

@@ -40,7 +40,9 @@ def schedule(spec: Spec) -> tuple[Component, ...]:
             _check_no_end(by_name[name], inside)
         ordered = _order_in_a_step([by_name[name] for name in sorted(names, key=place.__getitem__)])
         itself = any(edge.source == ordered[0].name for edge in ordered[0].sources)
-        found.append(Component(tuple(ordered), scan=len(ordered) > 1 or itself))
+        component = Component(tuple(ordered), scan=len(ordered) > 1 or itself)
+        _check_forward(component)
+        found.append(component)
     return tuple(found)
 
 
@@ -67,6 +69,17 @@ def _check_no_end(layer: Layer, inside: set[str]) -> None:
                 f"in turn: {', '.join(sorted(inside))}; only 'same' edges with a shift may close a cycle",
                 layer.name,
                 "sources",
+            )
+
+
+def _check_forward(component: Component) -> None:
+    for layer in component.layers if component.scan else ():
+        if layer.settings.get("direction") == "backward":
+            raise NetError(
+                f"layer '{layer.name}' walks backward and reads what comes of itself at an earlier step: "
+                f"{', '.join(sorted(component.names))}; neither can be first",
+                layer.name,
+                "direction",
             )
 
 

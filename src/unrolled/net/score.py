@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,8 +9,8 @@ import torch
 from torch import Tensor
 
 from unrolled.errors import UsageError
+from unrolled.net.execution import Execution
 from unrolled.net.layers import Loss
-from unrolled.net.spec import Length
 
 if TYPE_CHECKING:
     from unrolled.net.module import Net
@@ -33,20 +32,17 @@ class Score:
     """In how many of them every target was predicted right."""
 
 
-def score(net: Net, values: Mapping[str, Tensor], lengths: Mapping[Length, Tensor]) -> Score:
-    """Return the sum of a net's loss layers over the real targets; counts are of the first one.
-
-    ``lengths`` holds, for a length by name (None is the net's), each lane's number of real copies.
-    """
+def score(net: Net, run: Execution) -> Score:
+    """Return the sum of a run's loss layers over the real targets; counts are of the first one."""
     total, first = None, None
     for layer in net.wiring.spec:
         module = net.layers[layer.name]
-        if not isinstance(module, Loss) or layer.name not in values:
+        if not isinstance(module, Loss) or layer.name not in run.values:
             continue
-        output, target = (values[edge.source] for edge in layer.sources)
-        losses = values[layer.name]
+        output, target = run.source(layer, 0), run.source(layer, 1)
+        losses = run.values[layer.name]
         counted = module.targets(target)
-        stops = lengths.get(net.wiring.lengths[layer.name])
+        stops = run.lengths_of(layer)
         if stops is not None:
             counted = counted & (torch.arange(len(losses))[:, None] < stops).to(counted.device)
             losses = torch.where(counted, losses, torch.zeros((), dtype=losses.dtype))

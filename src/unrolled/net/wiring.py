@@ -44,9 +44,7 @@ class Wiring:
         self.output = self._find_output(modules)
         self.streams = self._find_stream()
         self.has_age = any(
-            edge.shift or (edge.kind == "last" and self.layers[name].type != "recurrent")
-            for name in self.streams
-            for edge in self.layers[name].sources
+            edge.shift or edge.kind == "last" for name in self.streams for edge in self.layers[name].sources
         )
 
     def length(self, layer: Layer) -> Length:
@@ -102,16 +100,22 @@ class Wiring:
     def _find_stream(self) -> frozenset[str]:
         """Return the layers that can go on window by window: those of the output's length, if they may."""
         length = self.lengths[self.output]
-        if length == 1:
+        names = frozenset(name for name, own in self.lengths.items() if own == length)
+        backward = any(self.layers[name].settings.get("direction") == "backward" for name in names)
+        if length == 1 or backward or self._reads_its_end(names):
             return frozenset()
-        names = {name for name, own in self.lengths.items() if own == length}
-        for name in names:
-            layer = self.layers[name]
-            if layer.settings.get("direction") == "backward":
-                return frozenset()
-            if any(edge.kind != "same" and edge.source in names for edge in layer.sources):
-                return frozenset()
-        return frozenset(names)
+        return names
+
+    def _reads_its_end(self, names: frozenset[str]) -> bool:
+        """Tell whether some of these layers read all or the last of them, be it through other layers."""
+        ahead = {e.source for name in names for e in self.layers[name].sources if e.source not in names}
+        whole = any(e.kind != "same" and e.source in names for n in names for e in self.layers[n].sources)
+        seen: set[str] = set()
+        while ahead and not whole:
+            seen |= ahead
+            sources = {edge.source for name in ahead for edge in self.layers[name].sources}
+            whole, ahead = bool(sources & names), sources - seen
+        return whole
 
     def is_stream(self, component: Component) -> bool:
         """Tell whether a component goes on window by window."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from unrolled.errors import UsageError
-from unrolled.net.files import Loaded, read_net
+from unrolled.net.files import Loaded, find_net, read_net
 from unrolled.net.importers.singa import Job
 from unrolled.settings.fields import GROUP_OF
 from unrolled.training.api import Lesson
@@ -25,12 +25,14 @@ def lesson_of(texts: Sequence[str], net: str | None) -> tuple[Lesson, Tables | N
         net, texts = texts[0], ()
     if net is None:
         return Lesson(tuple(texts)), None
+    net = find_net(net)
     loaded = read_net(net)
     if net.endswith(".conf"):
         return _job(loaded, net, texts)
     if net.endswith(".prototxt"):
         return _caffe(loaded, net, texts)
-    return _lesson(loaded, net, texts), (net, loaded.tables)
+    tables = {name: table for name, table in loaded.tables.items() if name not in ("about", "recipe")}
+    return _lesson(loaded, net, texts), (net, tables)
 
 
 def _lesson(loaded: Loaded, net: str, texts: Sequence[str], **more: Any) -> Lesson:

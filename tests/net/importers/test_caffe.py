@@ -2,11 +2,13 @@ import runpy
 from importlib.resources import files
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, sigmoid, tanh
 
-from unrolled.errors import UsageError
+from unrolled.errors import NetError, UsageError
 from unrolled.net import Edge, Layer, Net, Spec
 from unrolled.net.importers.caffe import CaffeNet, HDF5Source, read_net
 from unrolled.net.params import owners
@@ -157,12 +159,32 @@ def test_hdf5_layers_say_what_they_ask_for_in_each_phase(net: Path) -> None:
     assert found.spec["target"].settings == {"size": 3}
 
 
-def test_a_shape_that_only_the_data_knows_is_asked_for(net: Path) -> None:
-    text = layer("HDF5Data", HDF5.format("a", 7, "false"), bottom="", top="x v") + product(3)
-    assert complaint(net, text) == (
-        "1:37: the shape of 'x' stands in its HDF5 files and is needed here; "
-        "give it: shapes={'x': (batch, ...)}"
-    )
+def test_a_shape_that_only_the_data_knows_is_looked_up_there(net: Path) -> None:
+    text = layer("HDF5Data", HDF5.format("list", 7, "false"), bottom="", top="x v") + product(3)
+    assert complaint(net, text).startswith("1:37: the shape of 'x' is needed, and it stands in HDF5 files: ")
+    (net.parent / "list.txt").write_text("a.h5\n")
+    with h5py.File(net.parent / "a.h5", "w") as file:
+        file["x"], file["v"] = np.ones((9, 4, 2), np.float32), np.ones((9, 1), np.float32)
+    spec = read(net, text).spec
+    assert (spec["x"].settings, spec["v"].settings) == ({"size": [4, 2]}, {"size": 1})
+    longer = read(net, text, {"x": (7, 5), "v": (7, 2)}).spec
+    assert (longer["x"].settings, longer["v"].settings) == ({"size": 5}, {"size": 2})
+
+
+def test_rows_of_hdf5_files_are_steps_in_a_recurrent_net(net: Path) -> None:
+    (net.parent / "list.txt").write_text("a.h5\n")
+    with h5py.File(net.parent / "a.h5", "w") as file:
+        file["x"], file["cont"] = np.ones((9, 2, 3), np.float32), np.ones((9, 2), np.float32)
+    data = layer("HDF5Data", HDF5.format("list", 6, "false"), bottom="", top="x cont")
+    assert read(net, data + recurrent("LSTM", 4)).spec == read(net, SEQUENCE + recurrent("LSTM", 4)).spec
+
+
+def test_an_error_of_a_module_finds_its_layer_in_the_file(net: Path) -> None:
+    found = read(net, source("5 3") + product(4))
+    error = found.located(NetError("layer 'y' is odd", "y", "sources"))
+    assert str(error) == f"{net}:2:40: layer 'y' is odd"
+    other = NetError("the net is odd")
+    assert found.located(other) is other
 
 
 def test_a_constant_is_what_dummy_data_becomes(net: Path) -> None:
@@ -525,6 +547,14 @@ def test_a_language_model_reads_without_the_shapes_of_its_ids(net: Path) -> None
     assert score.count == 21 and score.total.isfinite()
 
 
+def test_axes_are_worked_out_where_only_the_data_knows_the_lanes(net: Path) -> None:
+    reshape = layer(
+        "Reshape", "reshape_param { shape { dim: 0 dim: 0 dim: 2 dim: -1 } }", bottom="l1", top="r"
+    )
+    spec = read(net, LANGUAGE.replace("num_output: 5", "num_output: 8") + reshape).spec
+    assert spec["r"].settings == {"shape": [2, 4]}
+
+
 def test_a_net_of_one_step_with_a_constant_cont_streams(net: Path) -> None:
     ones = "dummy_data_param { data_filler { value: 1 } shape { dim: 1 dim: 2 } }"
     text = source("1 2 3") + layer("DummyData", ones, bottom="", top="cont") + recurrent("LSTM", 4)
@@ -661,7 +691,7 @@ BAD: list[tuple[str, str, str]] = [
     ),
     (
         source("5 3", "a#b"),
-        'layer { name: "a#b"',
+        'name: "a#b"',
         "layer 'a#b' has '#', which unrolling puts there in its name; name it o",
     ),
     (source("5 3") + product(4, "axis: 0"), "axis: 0", "axis: axis 0 is the lanes' here"),
@@ -769,7 +799,7 @@ BAD: list[tuple[str, str, str]] = [
     (
         source("5 3") + product(1) + layer("SoftmaxWithLoss", bottom="x y", top="l"),
         'bottom: "y"',
-        "'y' is read as ids, and only a net's input can give such",
+        "'y' is read as ids, and only a net's input gives such; make it an Input layer's top",
     ),
     (
         source("5 3")
@@ -789,6 +819,11 @@ BAD: list[tuple[str, str, str]] = [
         source("5 3") + product(4, 'weight_filler { type: "xavir" }'),
         'type: "xavir"',
         'type: wanted one of constant, uniform, gaussian, xavier, msra, came "xavir"; did you mean ',
+    ),
+    (
+        source("5 3") + product(4, 'weight_filler { type: "uniform" min: 2 }'),
+        "min: 2",
+        "min 2 is more than max 1",
     ),
     (
         source("5 3") + product(4, "weight_filler { sparse: 3 }"),

@@ -14,10 +14,10 @@ of a blob [N × ...] is feature axis a - 1; in a net with such layers, or with a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from unrolled.errors import NetError, nearest
+from unrolled.errors import NetError, UsageError, nearest
 from unrolled.net.check import check
 from unrolled.net.importers.caffe_blobs import Input, Phase
 from unrolled.net.importers.caffe_fields import BLOCKS, NET, REFUSED, layer_schema
@@ -27,6 +27,8 @@ from unrolled.net.importers.textformat import Field, Message, error_at, read, sh
 from unrolled.net.phases import in_order, merged
 from unrolled.net.spec import Layer, Param, Spec
 
+FIELDS = {"sources": "bottom", "params": "param", "name": "name"}
+"""Our fields of a layer, and Caffe's."""
 PHASES = {"TRAIN": ("train",), "TEST": ("validation", "test")}
 """Caffe's phases, and ours."""
 
@@ -59,14 +61,21 @@ class CaffeNet:
     """What is not quite the same here, a sentence each."""
     data: tuple[HDF5Source, ...] = ()
     """What its HDF5Data layers ask for."""
+    places: Mapping[str, Record] = field(default_factory=dict, repr=False, compare=False)
+    """Where each layer stands in the file."""
+
+    def located(self, error: NetError) -> UsageError:
+        """Return an error of the net with the place of its layer in the file, where it names one."""
+        at = self.places.get(error.layer)
+        return error if at is None else at.error(str(error), FIELDS.get(error.field))
 
 
 def read_net(path: str | Path, shapes: Mapping[str, Sequence[int]] | None = None) -> CaffeNet:
     """Read a prototxt file; UsageError as ``file:line:column: what`` for all that has no counterpart.
 
-    ``shapes`` gives the shapes of tops of HDF5Data layers, batch and all, where the net needs to know them:
-    ``{"data": (50, 1, 2, 8)}``. Those of labels of a loss, of ids for an Embed layer and of ``cont`` follow
-    from the net.
+    ``shapes`` gives the shapes of tops of HDF5Data layers, batch and all, ``{"data": (50, 1, 2, 8)}``; others
+    are looked up in the HDF5 files, which are sought from the current directory and from the net's. Where
+    there are none, those of labels of a loss, of ids for an Embed layer and of ``cont`` follow from the net.
     """
     root = read(path)
     head, layers = _head(root)
@@ -77,11 +86,20 @@ def read_net(path: str | Path, shapes: Mapping[str, Sequence[int]] | None = None
         raise error_at(
             root.file, 1, 1, f"a net wants an input layer, {' or '.join(_inputs())}; this one has none"
         )
-    built = {phase: _build(phase, chosen[phase], recurrent, shapes) for phase in with_input}
+    built = {
+        phase: _build(phase, chosen[phase], recurrent, shapes, Path(path).parent) for phase in with_input
+    }
     parts = [(PHASES[phase], _layers(p)) for phase, p in built.items()]
     spec = Spec(in_order(merged(parts)), head["name"], _steps(recurrent, built))
-    _check(spec, built)
-    return CaffeNet(spec, head["name"], _notes(head, built), _data(chosen))
+    places = {name: r for p in built.values() for name, r in p.records.items()}
+    net = CaffeNet(spec, head["name"], _notes(head, built), _data(chosen), places)
+    try:
+        check(spec)
+        for phase in built:
+            check(spec, PHASES[phase][0])
+    except NetError as error:
+        raise net.located(error) from error
+    return net
 
 
 def _head(root: Message) -> tuple[Record, list[Record]]:
@@ -181,15 +199,15 @@ def _type(message: Message) -> str:
 def _check_counts(r: Record) -> None:
     """Raise UsageError for what holds of a layer of its type whatever the net."""
     kind = TYPES[r["type"]]
-    for field, (least, most) in (("bottom", kind.bottoms), ("top", kind.tops)):
-        came = len(r[field])
+    for part, (least, most) in (("bottom", kind.bottoms), ("top", kind.tops)):
+        came = len(r[part])
         if came < least or (most is not None and came > most):
             wanted = (
                 f"{least}" if least == most else f"{least} or more" if most is None else f"{least} to {most}"
             )
             raise r.error(
-                f"a layer of type {r['type']} wants {wanted} {field}{'s' * (wanted != '1')}, came {came}",
-                field,
+                f"a layer of type {r['type']} wants {wanted} {part}{'s' * (wanted != '1')}, came {came}",
+                part,
                 least if came > least else 0,
             )
     if len(set(r["top"])) < len(r["top"]):
@@ -200,17 +218,17 @@ def _check_counts(r: Record) -> None:
         raise r.error(f"a layer of type {r['type']} has no parameters", "param")
     if not all(r["propagate_down"]):
         raise r.error("propagate_down has no counterpart but true; leave it out", "propagate_down")
-    for field in ("include", "exclude"):
-        for rule in r[field]:
+    for rules in (r["include"], r["exclude"]):
+        for rule in rules:
             _check_rule(rule)
     if r["include"] and r["exclude"]:
         raise r.error(f"layer '{r['name']}' both includes and excludes; say one", "exclude")
 
 
 def _check_rule(rule: Record) -> None:
-    for field in rule.given:
-        if field != "phase":
-            raise rule.error(f"{field} has no counterpart, only phase; leave it out", field)
+    for name in rule.given:
+        if name != "phase":
+            raise rule.error(f"{name} has no counterpart, only phase; leave it out", name)
 
 
 def _belongs(r: Record, phase: str) -> bool:
@@ -233,10 +251,14 @@ def _is_recurrent(layers: list[Record]) -> bool:
 
 
 def _build(
-    phase: str, layers: list[Record], recurrent: bool, shapes: Mapping[str, Sequence[int]] | None
+    phase: str,
+    layers: list[Record],
+    recurrent: bool,
+    shapes: Mapping[str, Sequence[int]] | None,
+    folder: Path,
 ) -> Phase:
     """Read the layers of one phase."""
-    p = Phase(phase, recurrent, _static(layers), shapes)
+    p = Phase(phase, recurrent, _static(layers), shapes, folder)
     for r in layers:
         TYPES[r["type"]].read(p, r)
     return p
@@ -283,19 +305,6 @@ def _steps(recurrent: bool, built: Mapping[str, Phase]) -> int | None:
     found = next((p.steps for p in built.values() if p.steps), None)
     # One step would say that there is never more than one.
     return found if found and found > 1 else None
-
-
-def _check(spec: Spec, built: Mapping[str, Phase]) -> None:
-    """Check the whole net; what is wrong is told at its layer's place in the file."""
-    try:
-        check(spec)
-        for phase in built:
-            check(spec, PHASES[phase][0])
-    except NetError as error:
-        records = {name: r for p in built.values() for name, r in p.records.items()}
-        if error.layer not in records:
-            raise
-        raise records[error.layer].error(str(error)) from error
 
 
 def _notes(head: Record, built: Mapping[str, Phase]) -> tuple[str, ...]:

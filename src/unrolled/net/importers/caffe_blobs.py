@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
+from pathlib import Path
 from typing import Any
 
 from unrolled.errors import UsageError, nearest
@@ -31,6 +32,8 @@ class Input:
     """``numbers``, ``ids`` or ``marks``; empty as long as nothing reads it."""
     size: int = 0
     """How many different ids."""
+    reason: str = ""
+    """Why its shape is unknown."""
 
     def layer(self) -> Layer:
         """Return it as a layer of ours."""
@@ -45,8 +48,7 @@ class Input:
     def unknown(self) -> UsageError:
         """Return the error that its shape must be given."""
         return self.record.error(
-            f"the shape of '{self.top}' stands in its HDF5 files and is needed here; "
-            f"give it: shapes={{'{self.top}': (batch, ...)}}",
+            f"the shape of '{self.top}' is needed, and it stands in HDF5 files: {self.reason}",
             "top",
             self.record["top"].index(self.top) if self.top in self.record["top"] else 0,
         )
@@ -83,9 +85,10 @@ class Phase:
         recurrent: bool,
         static: frozenset[str] = frozenset(),
         shapes: Mapping[str, Sequence[int]] | None = None,
+        folder: Path | None = None,
     ) -> None:
         self.phase, self.recurrent, self.static = phase, recurrent, static
-        self.shapes = shapes or {}
+        self.shapes, self.folder = shapes or {}, folder or Path()
         self.blobs: dict[str, Blob] = {}
         self.made: list[Layer | Input] = []
         self.records: dict[str, Record] = {}
@@ -132,7 +135,11 @@ class Phase:
         blob = self.bottom(r, index)
         name = r["bottom"][index]
         if blob.input is None:
-            raise r.error(f"'{name}' is read as ids, and only a net's input can give such", "bottom", index)
+            raise r.error(
+                f"'{name}' is read as ids, and only a net's input gives such; make it an Input layer's top",
+                "bottom",
+                index,
+            )
         self.read_as(blob.input, "ids", size, r, index)
         dims = blob.input.dims
         if dims is None:

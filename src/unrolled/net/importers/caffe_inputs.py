@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import NamedTuple
+
+from unrolled.data.hdf5 import HDF5Batches
+from unrolled.errors import UsageError
 from unrolled.net.importers.caffe_blobs import (
     UNKNOWN,
     Blob,
@@ -16,8 +21,18 @@ from unrolled.net.importers.caffe_blobs import (
 from unrolled.net.importers.schema import Record
 
 
-def _source(p: Phase, r: Record, index: int, dims: Dims | None, rows: int = UNKNOWN) -> None:
-    """Make a top that comes from outside, of at least ``rows`` rows where its shape is unknown."""
+class Unknown(NamedTuple):
+    """What is known of a top of unknown shape: its rows, and why not more."""
+
+    rows: int = UNKNOWN
+    reason: str = ""
+
+
+NOTHING = Unknown()
+
+
+def _source(p: Phase, r: Record, index: int, dims: Dims | None, unknown: Unknown = NOTHING) -> None:
+    """Make a top that comes from outside."""
     top = r["top"][index]
     lead = 2 if p.recurrent and top not in p.static else 1
     if dims is not None and len(dims) < lead:
@@ -26,9 +41,9 @@ def _source(p: Phase, r: Record, index: int, dims: Dims | None, rows: int = UNKN
             "top",
             index,
         )
-    source = Input(name_of(r, index), r, top, dims, lead, p.length(lead))
+    source = Input(name_of(r, index), r, top, dims, lead, p.length(lead), reason=unknown.reason)
     p.keep(r, source)
-    known = dims or (rows, UNKNOWN)[:lead]
+    known = dims or (unknown.rows, UNKNOWN)[:lead]
     blob = Blob(source.name, known, lead, features_of(source) if dims else (), source)
     p.put(r, blob, index)
     if top == "cont" and lead == 2 and (dims is None or len(dims) == 2):
@@ -54,15 +69,30 @@ def _shapes(r: Record, block: str) -> list[Dims]:
 
 
 def hdf5_data(p: Phase, r: Record) -> None:
-    """Data sets of HDF5 files, of shapes that are given beside the file."""
-    rows = r["hdf5_data_param"]["batch_size"]
+    """Data sets of HDF5 files, of the shapes that are given, or that stand in the files."""
+    block = r["hdf5_data_param"]
+    rows = block["batch_size"]
+    found, reason = _shapes_in_files(p, r)
     for index, top in enumerate(r["top"]):
-        dims = tuple(p.shapes[top]) if top in p.shapes else None
+        dims = tuple(p.shapes[top]) if top in p.shapes else found.get(top)
         if dims is not None and (not dims or dims[0] != rows):
-            raise r["hdf5_data_param"].error(
+            raise block.error(
                 f"batch_size is {rows}, and the shape given for '{top}' is {shown(dims)}", "batch_size"
             )
-        _source(p, r, index, dims, rows)
+        _source(p, r, index, dims, Unknown(rows, reason))
+
+
+def _shapes_in_files(p: Phase, r: Record) -> tuple[dict[str, Dims], str]:
+    """Return the shapes of a batch's tops, or why they aren't known; whoever trains is told more of it."""
+    block, tops = r["hdf5_data_param"], r["top"]
+    if all(top in p.shapes for top in tops):
+        return {}, ""
+    here, there = Path(block["source"]), p.folder / block["source"]
+    try:
+        batches = HDF5Batches(here if here.is_file() else there, tops, block["batch_size"])
+    except (UsageError, OSError, ValueError) as error:
+        return {}, str(error)
+    return {top: (block["batch_size"], *shape) for top, shape in batches.shapes.items()}, ""
 
 
 def dummy_data(p: Phase, r: Record) -> None:

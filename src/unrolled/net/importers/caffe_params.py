@@ -81,6 +81,8 @@ def _init(weight: Weight) -> dict[str, Any]:
         case "constant":
             return {"type": kind, "value": filler["value"]}
         case "uniform":
+            if filler["min"] > filler["max"]:
+                raise filler.error(f"min {filler['min']:g} is more than max {filler['max']:g}", "min")
             return {"type": kind, "low": filler["min"], "high": filler["max"]}
         case "gaussian":
             return {"type": kind, "mean": filler["mean"], "std": filler["std"]}
