@@ -189,6 +189,7 @@ def test_what_toml_has_no_word_for_is_not_written() -> None:
             '"linaer"',
             "net.toml:23:1: layer 'y' has the unknown type 'linaer'; did you mean 'linear'?",
         ),
+        ('"linear"', '"li\\u001bnear\\n"', r"net.toml:23:1: layer 'y' has the unknown type 'li\x1bnear\n'"),
         ('type = "linear"', "type = [1]", "net.toml:23:1: layer 'y' needs a type, a text, and came [1]"),
         (
             'type = "linear"',

@@ -86,7 +86,10 @@ def _layer_row(layer: Mapping[str, Any]) -> tuple[str, ...]:
 def _edge(edge: Mapping[str, Any]) -> str:
     if "shift" not in edge:
         return f"{edge['kind']} of {edge['source']}"
-    starts = f", at first {json.dumps(edge['initial'])}" if "initial" in edge else ""
+    initial = edge.get("initial")
+    starts = "" if initial is None else f", at first {initial}"
+    if isinstance(initial, dict):
+        starts = f", at first drawn from {initial['low']:g} to {initial['high']:g}"
     return f"{edge['source']} {edge['shift']} back{starts}"
 
 

@@ -168,9 +168,7 @@ def _from_caffe(path: Path) -> Loaded:
     from unrolled.net.importers.caffe import read_net as read_caffe
 
     found = read_caffe(path)
-    return Loaded(
-        found.spec, tuple(found.notes), job=found, locate=lambda error, _: placed(error, str(path), None)
-    )
+    return Loaded(found.spec, tuple(found.notes), job=found, locate=lambda error, _: found.located(error))
 
 
 def _from_function(place: str, name: str) -> Loaded:

@@ -104,7 +104,9 @@ def parse(text: str, label: str) -> TomlNet:
 def placed(error: NetError, label: str, place: tuple[int, int] | None) -> NetError:
     """Return an error that begins with its file, and line and column where they are known."""
     where = label if place is None else f"{label}:{place[0]}:{place[1]}"
-    return NetError(f"{where}: {error}", error.layer, error.field)
+    # What a file calls things is told as it is, but for signs that could break a line or move a cursor.
+    message = "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in str(error))
+    return NetError(f"{where}: {message}", error.layer, error.field)
 
 
 def _nearest_place(places: Mapping[Path, tuple[int, int]], path: Path) -> tuple[int, int] | None:
