@@ -2,9 +2,9 @@
 
 ``python`` blocks of one page share one namespace. ``sh`` blocks hold commands, ``console`` blocks
 commands after ``$`` and what they print, where ``...`` stands for anything. ``toml`` blocks are files of
-settings or nets, which must be valid. ``text`` blocks are for eyes only. Each page has a folder of its own with a
-``book.txt`` and the examples in it; trainings have 32 units and end after 20 updates, unless a snippet says
-otherwise.
+settings or nets, which must be valid. ``text`` blocks are for eyes only. Each page has a folder of its own
+with a ``book.txt`` and the examples in it; trainings have 32 units and end after 20 updates, unless a
+snippet says otherwise.
 """
 
 from __future__ import annotations

@@ -247,7 +247,7 @@ def _own_cells(cell: str | None) -> dict[str, type[Cell]]:
 
 def _load(file: str) -> Loaded:
     """Return the net of a file, of a run or checkpoint, or of the name of a shipped one."""
-    from unrolled.net.files import ENDINGS, read_net
+    from unrolled.net.files import ENDINGS, read_net, shipped
 
     path = Path(file)
     place, colon, _ = file.rpartition(":")
@@ -255,29 +255,18 @@ def _load(file: str) -> Loaded:
         return read_net(file)
     if path.is_dir():
         return _from_run(path)
-    shipped = _shipped()
-    if file in shipped:
-        return read_net(shipped[file])
+    known = shipped()
+    if file in known:
+        return read_net(known[file])
     if path.is_file():
         raise UsageError(f"{file}: a net's file ends in {', '.join(ENDINGS)}, or is PATH.py:FUNCTION")
     raise UsageError(
-        f"{file}: there is no such file, run or shipped net{nearest(file, shipped) or _listed(shipped)}"
+        f"{file}: there is no such file, run or shipped net{nearest(file, known) or _listed(known)}"
     )
 
 
-def _listed(shipped: Mapping[str, Path]) -> str:
-    return f"; shipped are {', '.join(sorted(shipped))}" if shipped else ""
-
-
-def _shipped() -> dict[str, Path]:
-    """Return the shipped nets: the files in the folders of ``recipes``, by folder and name."""
-    from importlib import resources
-
-    from unrolled.net.files import ENDINGS
-
-    folder = Path(str(resources.files("unrolled") / "recipes"))
-    files = sorted(file for file in folder.glob("*/*") if file.suffix in ENDINGS)
-    return {f"{file.parent.name}/{file.stem}": file for file in files}
+def _listed(known: Mapping[str, Path]) -> str:
+    return f"; shipped are {', '.join(sorted(known))}"
 
 
 def _from_run(path: Path) -> Loaded:

@@ -6,6 +6,7 @@ from unrolled.net.graph import UnrolledGraph, unroll_graph
 from unrolled.net.init import initialise
 from unrolled.net.module import Net
 from unrolled.net.reference import reference
+from unrolled.net.rolling import cut, roll
 from unrolled.net.score import Score
 from unrolled.net.spec import Edge, Layer, Param, Spec
 
@@ -20,7 +21,9 @@ __all__ = [
     "State",
     "UnrolledGraph",
     "chain",
+    "cut",
     "initialise",
     "reference",
+    "roll",
     "unroll_graph",
 ]

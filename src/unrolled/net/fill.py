@@ -50,7 +50,7 @@ def fill(tensor: Tensor, init: Mapping[str, Any], layer: Layer) -> None:
     deviation sqrt(2 / n), n the inputs, or with ``variance`` "out" or "average" the outputs or the mean.
     """
     rule = init.get("type")
-    if rule not in RULES:
+    if not isinstance(rule, str) or rule not in RULES:
         raise NetError(
             f"layer '{layer.name}': there is no init '{rule}'; known are {', '.join(RULES)}",
             layer.name,
@@ -67,7 +67,13 @@ def fill(tensor: Tensor, init: Mapping[str, Any], layer: Layer) -> None:
             )
     fan_in = tensor.shape[0] if tensor.dim() > 1 else tensor.numel()
     fan_out = tensor.shape[-1]
-    _draw(tensor, rule, numbers, init, (fan_in, fan_out))
+    try:
+        _draw(tensor, rule, numbers, init, (fan_in, fan_out))
+    except (KeyError, RuntimeError, TypeError) as error:
+        told = ", ".join(f"{key} = {value!r}" for key, value in init.items())
+        raise NetError(
+            f"layer '{layer.name}': nothing can be drawn by the init {told}", layer.name, "params"
+        ) from error
 
 
 def _draw(

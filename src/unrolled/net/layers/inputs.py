@@ -95,9 +95,10 @@ class Constant(LayerModule):
 
     def __init__(self, settings: Mapping[str, Any], inputs: Sequence[Shape]) -> None:
         super().__init__(settings, inputs)
-        self.register_buffer("value", torch.tensor(float(settings["value"])), persistent=False)
+        self.value = float(settings["value"])
+        self.register_buffer("_like", torch.empty(0), persistent=False)
 
-    value: Tensor
+    _like: Tensor
 
     @classmethod
     def shape_of(cls, settings: Mapping[str, Any], inputs: Sequence[Shape]) -> Shape:
@@ -106,7 +107,8 @@ class Constant(LayerModule):
 
     def filled(self, copies: int, lanes: int) -> Tensor:
         """Return [copies, lanes, *size]."""
-        return self.value.expand(copies, lanes, *self.shape.features)
+        size = (copies, lanes, *self.shape.features)
+        return torch.full(size, self.value, dtype=self._like.dtype, device=self._like.device)
 
 
 def _axes(size: int | Sequence[int]) -> tuple[int, ...]:
