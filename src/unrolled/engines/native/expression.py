@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -94,8 +94,8 @@ class Graph:
         return self.const(result)
 
 
-def in_order(roots: Iterable[Node]) -> list[Node]:
-    """Return every node that ``roots`` need, each after its arguments."""
+def in_order(roots: Iterable[Node], leaves: Container[Node] = ()) -> list[Node]:
+    """Return every node that ``roots`` need, each after its arguments; those of ``leaves`` are given."""
     found: dict[Node, None] = {}
     waiting: list[tuple[Node, bool]] = [(root, False) for root in reversed(list(roots))]
     while waiting:
@@ -106,7 +106,8 @@ def in_order(roots: Iterable[Node]) -> list[Node]:
             found[node] = None
         else:
             waiting.append((node, True))
-            waiting.extend((arg, False) for arg in reversed(node.args))
+            if node not in leaves:
+                waiting.extend((arg, False) for arg in reversed(node.args))
     return list(found)
 
 
