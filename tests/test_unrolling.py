@@ -296,7 +296,7 @@ def test_the_state_that_went_in_is_not_changed() -> None:
         ({"lengths": [7.0, 7.0, 7.0]}, "whole numbers, one a lane; came torch.float32"),
         ({"lengths": [7, 8, 7]}, "lengths must be from 0 to 7, the steps of x; came 8 for lane 1"),
         ({"lengths": [-1, 7, 7]}, "came -1 for lane 0"),
-        ({"engine": "naiv"}, "no engine 'naiv'; there are auto, torch, naive; did you mean 'naive'"),
+        ({"engine": "naiv"}, "no engine 'naiv'; there are auto, torch, naive, native; did you mean 'naive'"),
         ({"cell": torch.nn.LSTM(5, 4)}, r"unroll takes a Cell, came LSTM\(5, 4\)"),
     ],
 )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from unrolled.engines.base import Engine, Request
 from unrolled.engines.naive import NAIVE
+from unrolled.engines.native.engine import NATIVE
 from unrolled.engines.torch_kernels import TORCH
 
-ENGINES: dict[str, Engine] = {engine.name: engine for engine in (TORCH, NAIVE)}
+ENGINES: dict[str, Engine] = {engine.name: engine for engine in (TORCH, NAIVE, NATIVE)}
 
-__all__ = ["ENGINES", "NAIVE", "TORCH", "Engine", "Request"]
+__all__ = ["ENGINES", "NAIVE", "NATIVE", "TORCH", "Engine", "Request"]
