@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from unrolled.cells import GatedCell, named_tensors
 from unrolled.cells.state import describe
@@ -246,53 +245,30 @@ def _gradients(
     needed: tuple[bool, ...],
 ) -> list[Tensor | None]:
     """Return the gradients of ``inputs`` in their order."""
-    program, B, H, P = work.program, work.B, work.H, work.P
-    V, F = work.num_vectors, program.fields
-    threads = work.threads()
+    program, D, B, H, P = work.program, work.D, work.B, work.H, work.P
+    G, N, V, F = len(program.on_x), program.num_split, work.num_vectors, program.fields
+    has_x, whole, d_out = work.ids is None, _whole(inputs), _whole((d_y, *d_last))
+    d_x = torch.empty(work.T, B, D) if has_x and needed[0] else None
+    d_W = None if has_x else torch.zeros(D, G * H)
+    W_slots = torch.empty(D, G * P) if has_x and needed[1] else None
+    U_slots = torch.empty(H, G * P) if needed[2] else None
+    sums, d_vectors = torch.empty(1, program.num_slots * P), torch.zeros(work.threads(), V, P)
     d_first = [torch.empty(B, H) for _ in range(F)]
     d_initial = [torch.zeros(B, H) for _ in range(F)] if work.resets is not None else []
-    d_vectors = torch.zeros(threads, V, P)
-    d_W = torch.zeros(work.D, len(program.on_x) * H) if work.ids is not None else None
-    d_out = _whole((d_y, *d_last))
-    whole = _whole(inputs)
-    results = {"d_first": d_first, "d_initial": d_initial, "d_vectors": d_vectors, "d_W": d_W}
-    problem = work.problem(
-        whole, keeps=1, before=memory.before, kept=memory.kept, d_y=d_out[0], d_last=d_out[1:], **results
-    )
-    problem.threads = threads
-    _call(work, "backward", problem)
-    of_weights = _weight_gradients(work, memory, whole[0], whole[1], needed, d_W)
-    of_vectors = list(d_vectors.sum(0)[:, :H].contiguous()) if V else []
-    return [*of_weights, *of_vectors, *d_first, *d_initial]
-
-
-def _weight_gradients(
-    work: _Work,
-    memory: _Memory,
-    x: Tensor | None,
-    W: Tensor | None,
-    needed: tuple[bool, ...],
-    d_W: Tensor | None,
-) -> list[Tensor | None]:
-    """Return the gradients of x, W, U and the biases, each one product or sum over all T · B rows."""
-    program, H, P = work.program, work.H, work.P
-    G, N, rows = len(program.on_x), program.num_split, work.T * work.B
-    d_slots = memory.kept.view(rows, -1)
-    on_x, on_h = d_slots[:, : G * P], d_slots[:, N * P :]
-    d_x = None
-    if x is not None:
-        assert W is not None
-        if needed[1]:
-            d_W = _from_slots(x.view(rows, -1).t() @ on_x, program.on_x, H)
-        if needed[0]:
-            in_slots = functional.pad(W.view(-1, G, H)[:, program.on_x], (0, P - H))
-            d_x = (on_x @ in_slots.view(-1, G * P).t()).view(x.shape)
-    h = memory.before[0][:-1].reshape(rows, P)[:, :H]
-    d_U = _from_slots(h.t() @ on_h, program.on_h, H) if needed[2] else None
-    sums = d_slots.sum(0, keepdim=True)
-    d_bias = _from_slots(sums[:, : G * P], program.on_x, H).view(-1)
-    d_h_bias = sums[:, G * P :].view(N, P)[:, :H].reshape(-1) if N else None
-    return [d_x, d_W, d_U, d_bias, d_h_bias]
+    results = {"d_x": d_x, "d_W": d_W, "W_slots": W_slots, "U_slots": U_slots, "sums": sums}
+    states = {"d_first": d_first, "d_initial": d_initial, "d_vectors": d_vectors}
+    given = {"before": memory.before, "kept": memory.kept, "d_y": d_out[0], "d_last": d_out[1:]}
+    _call(work, "backward", work.problem(whole, keeps=1, **given, **results, **states))
+    return [
+        d_x,
+        d_W if W_slots is None else _from_slots(W_slots, program.on_x, H),
+        None if U_slots is None else _from_slots(U_slots, program.on_h, H),
+        _from_slots(sums[:, : G * P], program.on_x, H).view(-1),
+        sums[:, G * P :].view(N, P)[:, :H].reshape(-1) if N else None,
+        *d_vectors.sum(0)[:, :H].contiguous(),
+        *d_first,
+        *d_initial,
+    ]
 
 
 def _from_slots(d: Tensor, order: list[int], H: int) -> Tensor:

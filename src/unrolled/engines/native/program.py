@@ -93,7 +93,8 @@ def _problem(fields: int, vectors: int) -> Any:
     layout += [("vectors", pointer * (vectors + 1)), ("first", parts), ("initial", parts), ("y", pointer)]
     layout += [("last", parts), ("before", parts), ("kept", pointer), ("packed", pointer)]
     layout += [("scratch", pointer), ("d_y", pointer), ("d_last", parts), ("d_first", parts)]
-    layout += [("d_initial", parts), ("d_vectors", pointer), ("d_W", pointer)]
+    layout += [("d_initial", parts)]
+    layout += [(name, pointer) for name in ("d_vectors", "d_W", "d_x", "W_slots", "U_slots", "sums")]
     return type("Problem", (ctypes.Structure,), {"_fields_": layout})
 
 

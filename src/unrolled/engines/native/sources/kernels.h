@@ -38,14 +38,17 @@ struct Problem {
   float *d_initial[FIELDS];            // [B, H] where there are resets, zeros
   float *d_vectors;                    // [threads, VECTORS, P], zeros
   float *d_W;                          // [D, GATES·H] where ids, zeros
+  float *d_x;                          // [T, B, D] or null
+  float *W_slots, *U_slots;            // [D, GATES·P], [H, GATES·P]: gradients in the order of slots; or null
+  float *sums;                         // [SLOTS, P]: the slots' gradients summed over rows
 };
 
 INLINE long padded(long n) { return (n + LANES - 1) / LANES * LANES; }
 INLINE long smaller(long a, long b) { return a < b ? a : b; }
 
-// c [R, NV vectors] += a [R, K] · b [K, NV vectors]
+// c [R, NV vectors] += a [R, K] · b [K, NV vectors]; a's rows are lda apart, its columns step apart
 template <int R, int NV>
-INLINE void tile(const float *a, long lda, const float *b, long ldb, long K, float *c, long ldc) {
+INLINE void tile(const float *a, long lda, long step, const float *b, long ldb, long K, float *c, long ldc) {
   V sum[R][NV];
 #pragma GCC unroll 16
   for (int r = 0; r < R; r++)
@@ -61,7 +64,7 @@ INLINE void tile(const float *a, long lda, const float *b, long ldb, long K, flo
     }
 #pragma GCC unroll 16
     for (int r = 0; r < R; r++) {
-      V factor = splat(a[r * lda + k]);
+      V factor = splat(a[r * lda + k * step]);
 #pragma GCC unroll 8
       for (int v = 0; v < NV; v++) sum[r][v] = fma(factor, w[v], sum[r][v]);
     }
@@ -79,9 +82,10 @@ constexpr int most_rows(int NV) {
 }
 
 template <int R, int NV>
-INLINE void tile_of(long rows, const float *a, long lda, const float *b, long ldb, long K, float *c, long ldc) {
-  if (rows == R) tile<R, NV>(a, lda, b, ldb, K, c, ldc);
-  else if constexpr (R > 1) tile_of<R - 1, NV>(rows, a, lda, b, ldb, K, c, ldc);
+INLINE void tile_of(long rows, const float *a, long lda, long step, const float *b, long ldb, long K, float *c,
+                    long ldc) {
+  if (rows == R) tile<R, NV>(a, lda, step, b, ldb, K, c, ldc);
+  else if constexpr (R > 1) tile_of<R - 1, NV>(rows, a, lda, step, b, ldb, K, c, ldc);
 }
 
 template <int NV>
@@ -95,7 +99,7 @@ __attribute__((noinline)) static void product(long rows, const float *a, long ld
     long tiles = (rows + most - 1) / most, r = 0;
     for (long n = tiles; n > 0; n--) {
       long now = (rows - r + n - 1) / n;
-      tile_of<most, NV>(now, a + r * lda, lda, b, ldb, K, c + r * ldc, ldc);
+      tile_of<most, NV>(now, a + r * lda, lda, 1, b, ldb, K, c + r * ldc, ldc);
       r += now;
     }
   }
@@ -107,6 +111,13 @@ INLINE void product_of(long vectors, long rows, const float *a, long lda, const 
                        long ldc) {
   if (vectors == NV) product<NV>(rows, a, lda, b, ldb, K, c, ldc);
   else if constexpr (NV > STEP) product_of<NV - STEP, STEP>(vectors, rows, a, lda, b, ldb, K, c, ldc);
+}
+
+// One tile of an outer product: a [OUTER] side by side for each k, b [vectors · LANES].
+template <int NV>
+INLINE void outer_tile(long vectors, long rows, const float *a, const float *b, long ldb, long K, float *c, long ldc) {
+  if (vectors == NV) tile_of<most_rows(4), NV>(rows, a, 1, most_rows(4), b, ldb, K, c, ldc);
+  else if constexpr (NV > 1) outer_tile<NV - 1>(vectors, rows, a, b, ldb, K, c, ldc);
 }
 
 // weights [K, GATES·H] in panels of TILE vectors of units: [K, GATES, units of the panel], in the order of slots
@@ -127,13 +138,13 @@ static void pack_forward(const float *weights, const int *order, long K, long H,
 
 enum { BACK = 4 };  // vectors of a panel of the transposed weights
 
-// U [H, GATES·H] transposed, in panels of BACK vectors of rows: [GATES·P, rows of the panel]
-static void pack_backward(const float *weights, const int *order, long H, float *out) {
+// weights [K, GATES·H] transposed, in panels of BACK vectors of rows: [GATES·P, rows of the panel]
+static void pack_backward(const float *weights, const int *order, long K, long H, float *out) {
   const long P = padded(H), step = BACK * LANES;
-  for (long j = 0; j < P; j += step) {
-    long width = smaller(step, P - j);
+  for (long j = 0; j < padded(K); j += step) {
+    long width = smaller(step, padded(K) - j);
     memset(out, 0, (size_t)(GATES * P * width) * 4);
-    for (long n = 0; n < width && j + n < H; n++)
+    for (long n = 0; n < width && j + n < K; n++)
       for (int g = 0; g < GATES; g++) {
         const float *from = weights + ((j + n) * GATES + order[g]) * H;
         float *to = out + g * P * width + n;
@@ -170,7 +181,7 @@ INLINE Packed places(const Problem &p) {
   at.bias = p.packed;
   at.vectors = at.bias + SLOTS * P;
   at.h = at.vectors + VECTORS * P;
-  at.x = at.h + p.H * GATES * P;
+  at.x = at.h + P * GATES * P;  // U transposed has P rows, U has H
   return at;
 }
 
@@ -324,18 +335,73 @@ static void scatter_rows(const Problem &p) {
   }
 }
 
+enum { DEPTH = 256, CHUNK = 96, OUTER = most_rows(BACK) };
+
+INLINE long room_to_weigh(const Problem &p) {
+  const long widest = p.H > p.D ? p.H : p.D;
+  return (widest + OUTER) * DEPTH + DEPTH * BACK * LANES + CHUNK * BACK * LANES;
+}
+
+// c [M, from:to] = Σ over rows of a [row, M]ᵀ b [row, from:to], rows ascending in one chain; whole vectors.
+static void outer_product(long rows, const float *a, long lda, long M, const float *b, long ldb, long from, long to,
+                          float *c, long ldc, float *scratch) {
+  float *panels = scratch, *panel_b = scratch + (M + OUTER) / OUTER * OUTER * DEPTH;
+  for (long m = 0; m < M; m++) memset(c + m * ldc + from, 0, (size_t)(to - from) * 4);
+  for (long first = 0; first < rows; first += DEPTH) {
+    const long depth = smaller(DEPTH, rows - first);
+    for (long k = 0; k < depth; k++)
+      for (long m = 0; m < M; m += OUTER)
+        memcpy(panels + m * DEPTH + k * OUTER, a + (first + k) * lda + m, (size_t)smaller(OUTER, M - m) * 4);
+    for (long j = from; j < to; j += BACK * LANES) {
+      const long width = smaller(BACK * LANES, to - j);
+      for (long k = 0; k < depth; k++)
+        memcpy(panel_b + k * width, b + (first + k) * ldb + j, (size_t)width * 4);
+      for (long m = 0; m < M; m += OUTER)
+        outer_tile<BACK>(width / LANES, smaller(OUTER, M - m), panels + m * DEPTH, panel_b, width, depth,
+                         c + m * ldc + j, ldc);
+    }
+  }
+}
+
+// One thread's share of what is left when all steps are done: gradients of x, W, U and the biases.
+static void weigh(const Problem &p, const Packed &at, long k, long n, float *scratch) {
+  const long P = padded(p.H), rows = p.T * p.B, ld = SLOTS * P, vectors = GATES * P / LANES;
+  const long from = vectors * k / n * LANES, to = vectors * (k + 1) / n * LANES;
+  if (p.W_slots) outer_product(rows, p.x, p.D, p.D, p.kept, ld, from, to, p.W_slots, GATES * P, scratch);
+  if (p.U_slots)
+    outer_product(rows, p.before[0], P, p.H, p.kept + SPLIT * P, ld, from, to, p.U_slots, GATES * P, scratch);
+  const long first = ld / LANES * k / n * LANES, last = ld / LANES * (k + 1) / n * LANES;
+  memset(p.sums + first, 0, (size_t)(last - first) * 4);
+  for (long row = 0; row < rows; row++)
+    for (long u = first; u < last; u += LANES) store(p.sums + u, load(p.sums + u) + load(p.kept + row * ld + u));
+  if (!p.d_x) return;
+  const long K = GATES * P, step = BACK * LANES, block = 512;
+  for (long r = rows * k / n, stop = rows * (k + 1) / n; r < stop; r += CHUNK)
+    for (long j = 0; j < p.D; j += step) {
+      const long now = smaller(CHUNK, stop - r), width = smaller(step, padded(p.D) - j);
+      memset(scratch, 0, (size_t)(now * width) * 4);
+      for (long q = 0; q < K; q += block)
+        product_of<BACK, 1>(width / LANES, now, p.kept + r * ld + q, ld, at.x + j * K + q * width, width,
+                            smaller(block, K - q), scratch, width);
+      for (long i = 0; i < now; i++)
+        memcpy(p.d_x + (r + i) * p.D + j, scratch + i * width, (size_t)smaller(width, p.D - j) * 4);
+    }
+}
+
 extern "C" {
 
 int64_t lanes() { return LANES; }
 int64_t size_of_problem() { return sizeof(Problem); }
 int64_t room_for_weights(const Problem *p) {
   const long P = padded(p->H);
-  return (SLOTS + VECTORS) * P + (P + (p->x ? p->D : 0)) * GATES * P;  // U transposed has P rows
+  return (SLOTS + VECTORS) * P + (P + (p->x ? padded(p->D) : 0)) * GATES * P;
 }
-// Each row has a panel of sums when walking forward, and a state's gradient when walking back.
+// Each row has a panel of sums when walking forward, and a state's gradient when walking back; after that
+// each thread has room for panels.
 int64_t room_for_threads(const Problem *p) {
   const long forward = SLOTS * TILE * LANES, backward = FIELDS * padded(p->H);
-  return p->B * (forward > backward ? forward : backward);
+  const long walking = p->B * (forward > backward ? forward : backward), after = p->threads * room_to_weigh(*p);
+  return walking > after ? walking : after;
 }
 
 void forward(const Problem *problem) {
@@ -356,12 +422,15 @@ void backward(const Problem *problem) {
   const Packed at = places(p);
   const long P = padded(p.H), n = p.threads;
   pack_rows(p, at);
-  pack_backward(p.U, ON_H, p.H, at.h);
+  pack_backward(p.U, ON_H, p.H, p.H, at.h);
 #pragma omp parallel for num_threads(n) schedule(static, 1) if (n > 1)
   for (long k = 0; k < n; k++)
     backward_rows(p, at, p.B * k / n, p.B * (k + 1) / n, p.scratch + p.B * k / n * FIELDS * P,
                   p.d_vectors + k * VECTORS * P);
   if (p.ids) scatter_rows(p);
+  if (p.d_x) pack_backward(p.W, ON_X, p.D, p.H, at.x);
+#pragma omp parallel for num_threads(n) schedule(static, 1) if (n > 1)
+  for (long k = 0; k < n; k++) weigh(p, at, k, n, p.scratch + k * room_to_weigh(p));
 }
 
 // One step of n units, a multiple of LANES, from given sums; for tests of the generated functions.
