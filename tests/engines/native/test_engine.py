@@ -68,7 +68,7 @@ def scratch_full_of_nan() -> Iterator[None]:
     """Every room that the engine asks for is full of NaN."""
 
     def room(*shape: int) -> Tensor:
-        return torch.full(shape, torch.nan)
+        return torch.full(shape, torch.nan, dtype=torch.float32)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(engine, "room", room)
@@ -149,6 +149,30 @@ def test_reads_no_padding_not_even_nan(name: str, reverse: bool) -> None:
     x[4:, 0] = torch.nan
     x[:, 2] = torch.nan
     assert_twins(CELLS[name], cell, x, None, lengths=[4, 6, 0], reverse=reverse)
+
+
+@pytest.mark.parametrize("name", ["lstm", "gru"])
+def test_ids_in_padding_may_be_anything(name: str) -> None:
+    cell, ids = CELLS[name](5, 7), torch.randint(0, 5, (6, 2))
+    ids[3:, 1] = 10**12
+    found = results("native", cell, ids, None, lengths=[6, 3])
+    ids[3:, 1] = 0
+    for key, part in results("native", cell, ids, None, lengths=[6, 3]).items():
+        assert torch.equal(found[key], part)
+
+
+def test_torchs_default_dtype_does_not_matter() -> None:
+    cell, x = unrolled.GRU(5, 7), torch.randn(6, 3, 5)
+    fresh = torch.rand(6, 3) < 0.3
+    wanted = unrolled.unroll(cell, x, fresh=fresh, engine="native")[0].detach()
+    torch.set_default_dtype(torch.float64)
+    try:
+        y, _ = unrolled.unroll(cell, x, fresh=fresh, engine="native")
+        y.sum().backward()
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(y, wanted)
+    assert cell.bias.grad is not None and torch.isfinite(cell.bias.grad).all()
 
 
 def lanes_of(state: Any, chosen: Any) -> Any:
@@ -252,6 +276,14 @@ def test_a_weight_changed_before_the_way_back_is_noticed() -> None:
     y, _ = unrolled.unroll(cell, x, engine="native")
     with torch.no_grad():
         cell.h_to_gates.mul_(2)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.sum().backward()
+
+
+def test_ids_changed_before_the_way_back_are_noticed() -> None:
+    cell, ids = unrolled.GRU(5, 7), torch.randint(0, 5, (6, 2))
+    y, _ = unrolled.unroll(cell, ids, engine="native")
+    ids.fill_(4)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         y.sum().backward()
 

@@ -49,9 +49,7 @@ class NativeEngine:
         """Return y [T, B, H] and the last state."""
         cell, work = request.cell, _work(request)
         assert isinstance(cell, GatedCell)
-        x = request.x if request.x.is_floating_point() else None
-        if x is not None and request.lengths is not None:
-            x = blank(x, request.active())
+        x = request.x if request.lengths is None else blank(request.x, request.active())
         state = list(named_tensors(request.state).values())
         initial = list(named_tensors(request.initial).values()) if request.fresh else []
         vectors = cell.vector_parameters
@@ -101,7 +99,9 @@ class _Work:
     B: int
     D: int
     H: int
-    ids: Tensor | None
+    threads: int
+    has_ids: bool
+    """Whether the first input is ids [T, B], and not items [T, B, D]."""
     reverse: bool
     resets: Tensor | None
     """[T + 1, B] bool, in walking order: the state starts anew before that step."""
@@ -113,11 +113,6 @@ class _Work:
         """H rounded up to whole vectors."""
         return self.program.padded(self.H)
 
-    def threads(self) -> int:
-        """Return how many threads are worth it; results don't depend on it."""
-        size = self.T * self.B * len(self.program.on_x) * self.H * (self.H + (self.ids is None) * self.D)
-        return min(torch.get_num_threads(), self.B) if size >= _SMALL else 1
-
     def problem(self, inputs: list[Tensor | None], **more: Any) -> Any:
         """Return the Problem with what forward and backward both need; ``inputs`` in one piece."""
         x, W, U, bias, h_bias, *rest = inputs
@@ -127,10 +122,10 @@ class _Work:
             B=self.B,
             D=self.D,
             H=self.H,
-            threads=self.threads(),
+            threads=self.threads,
             reverse=int(self.reverse),
-            ids=self.ids,
-            x=x,
+            ids=x if self.has_ids else None,
+            x=None if self.has_ids else x,
             W=W,
             U=U,
             bias=bias,
@@ -150,13 +145,14 @@ def _work(request: Request) -> _Work:
     program, resets = program_of(type(cell)), None
     assert isinstance(program, Program)
     if request.fresh:
-        resets = torch.zeros(T + 1, B, dtype=torch.bool)
+        resets = torch.zeros(T + 1, B, dtype=torch.bool, device="cpu")
         for t, lanes in request.fresh.items():
             resets[T - t if request.reverse else t] = lanes
-    ids = None if request.x.is_floating_point() else request.x.contiguous()
-    lengths = None if request.lengths is None else torch.tensor(request.lengths)
-    sizes = (T, B, cell.input_size, cell.hidden_size)
-    return _Work(program, *sizes, ids, request.reverse, resets, lengths, len(cell.vectors))
+    lengths = None if request.lengths is None else torch.tensor(request.lengths, device="cpu")
+    D, H, has_ids = cell.input_size, cell.hidden_size, not request.x.is_floating_point()
+    size = T * B * len(program.on_x) * H * (H if has_ids else H + D)
+    threads = min(torch.get_num_threads(), B) if size >= _SMALL else 1
+    return _Work(program, T, B, D, H, threads, has_ids, request.reverse, resets, lengths, len(cell.vectors))
 
 
 @dataclass
@@ -174,7 +170,7 @@ def _forward(
 ) -> tuple[Tensor, list[Tensor], _Memory]:
     """Return y, the last state, and what is kept for the way back."""
     T, B, P, H, F = work.T, work.B, work.P, work.H, work.program.fields
-    y, last = torch.empty(T, B, H), [torch.empty(B, H) for _ in range(F)]
+    y, last = room(T, B, H), [room(B, H) for _ in range(F)]
     before = [room(T + 1 if keeps else 2, B, P) for _ in range(F)]
     kept = room(T, B, work.program.num_slots, P) if keeps else room(0)
     whole = _whole(inputs)
@@ -247,14 +243,14 @@ def _gradients(
     """Return the gradients of ``inputs`` in their order."""
     program, D, B, H, P = work.program, work.D, work.B, work.H, work.P
     G, N, V, F = len(program.on_x), program.num_split, work.num_vectors, program.fields
-    has_x, whole, d_out = work.ids is None, _whole(inputs), _whole((d_y, *d_last))
-    d_x = torch.empty(work.T, B, D) if has_x and needed[0] else None
-    d_W = None if has_x else torch.zeros(D, G * H)
-    W_slots = torch.empty(D, G * P) if has_x and needed[1] else None
-    U_slots = torch.empty(H, G * P) if needed[2] else None
-    sums, d_vectors = torch.empty(1, program.num_slots * P), torch.zeros(work.threads(), V, P)
-    d_first = [torch.empty(B, H) for _ in range(F)]
-    d_initial = [torch.zeros(B, H) for _ in range(F)] if work.resets is not None else []
+    has_x, whole, d_out = not work.has_ids, _whole(inputs), _whole((d_y, *d_last))
+    d_x = room(work.T, B, D) if has_x and needed[0] else None
+    d_W = None if has_x else room(D, G * H).zero_()
+    W_slots = room(D, G * P) if has_x and needed[1] else None
+    U_slots = room(H, G * P) if needed[2] else None
+    sums, d_vectors = room(1, program.num_slots * P), room(work.threads, V, P).zero_()
+    d_first = [room(B, H) for _ in range(F)]
+    d_initial = [room(B, H).zero_() for _ in range(F)] if work.resets is not None else []
     results = {"d_x": d_x, "d_W": d_W, "W_slots": W_slots, "U_slots": U_slots, "sums": sums}
     states = {"d_first": d_first, "d_initial": d_initial, "d_vectors": d_vectors}
     given = {"before": memory.before, "kept": memory.kept, "d_y": d_out[0], "d_last": d_out[1:]}

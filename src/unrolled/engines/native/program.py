@@ -99,8 +99,8 @@ def _problem(fields: int, vectors: int) -> Any:
 
 
 def room(*shape: int) -> Tensor:
-    """Return memory for float32 numbers, whatever is in it."""
-    return torch.empty(shape)
+    """Return memory for float32 numbers, whatever is in it, and whatever torch's defaults are."""
+    return torch.empty(shape, dtype=torch.float32, device="cpu")
 
 
 def _address(tensor: Tensor | None) -> int | None:
