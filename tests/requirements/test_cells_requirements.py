@@ -13,8 +13,7 @@ from torch import Tensor, sigmoid, tanh
 
 import unrolled
 from unrolled.cells import BUILT_IN, map_state, named_tensors
-from unrolled.engines import ENGINES
-from unrolled.unrolling import choose_engine
+from unrolled.engines import ENGINES, Request
 
 REFERENCES = Path(__file__).parents[1] / "references"
 
@@ -51,7 +50,7 @@ def test_b1_a_users_cell_runs_in_every_engine_that_can_serve_it() -> None:
         for t in range(6):
             y, state = cell.step(x[t], state)
             ys.append(y)
-        serving = [name for name in ENGINES if name not in choose_engine(cell, x)[1]]
+        serving = [name for name, engine in ENGINES.items() if not engine.why_not(Request(cell, x, state))]
         assert "naive" in serving
         for engine in (*serving, "auto"):
             torch.testing.assert_close(unrolled.unroll(cell, x, engine=engine)[0], torch.stack(ys))

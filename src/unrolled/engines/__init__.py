@@ -1,4 +1,7 @@
-"""Ways to run a cell over time, fastest first."""
+"""Ways to run a cell over time, in the order in which ``auto`` tries them, fastest first.
+
+Naive serves everything, so what comes after it is taken when it is asked for by name.
+"""
 
 from __future__ import annotations
 
