@@ -1,11 +1,12 @@
 # make demo   set up, train a small model on real text, sample from it
 # make test   set up, run every test
 # make check  set up, lint, types, import order
+# make bench  set up, measure speed beside peers
 
 PYTHON := $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: demo test check setup clean
+.PHONY: demo test check bench setup clean
 
 setup: .venv/ready
 
@@ -22,6 +23,9 @@ test: setup
 
 check: setup
 	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/check
+
+bench: setup
+	$(BIN)/python benchmarks/scheduled_net.py
 
 clean:
 	rm -rf .venv dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

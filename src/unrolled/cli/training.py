@@ -124,7 +124,7 @@ def _conclude(run: Run, terminal: Terminal, voice: Voice) -> None:
     if voice.quiet or voice.json:
         return
     training, net = run.settings.training, run.load()
-    if net.vocab is not None:
+    if net.writes_text:
         temperature, prime = training.sample_temperature, training.sample_prime
         text = run.sample(FINAL_LENGTH, prime=prime, temperature=temperature, seed=training.seed)
         terminal.text(f"{FINAL_LENGTH} characters at temperature {temperature:g}", (prime or "") + text)
@@ -140,7 +140,7 @@ def _conclude(run: Run, terminal: Terminal, voice: Voice) -> None:
 
 def _uses(run: Run, net: Net) -> list[str]:
     """Return the commands that use a model: to write, to be measured, to answer an example."""
-    if net.vocab is not None:
+    if net.writes_text:
         return [
             f'  unrolled sample {run.words} --prime "The " --temperature 0.7',
             f"  unrolled eval {run.words} {_text_of(run)}",

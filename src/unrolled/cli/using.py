@@ -140,6 +140,9 @@ def evaluate(run: Path, text: str, cell: str | None, how: tuple[int, int, bool],
     """Print how well a model predicts a text."""
     lanes, window, skip_unseen = how
     net = _load(run, cell)
+    if net.vocab is None:
+        _evaluate_examples(net, text, as_json)
+        return
     from unrolled.data import Corpus, catalog
     from unrolled.training import evaluate_text
 
@@ -158,6 +161,19 @@ def evaluate(run: Path, text: str, cell: str | None, how: tuple[int, int, bool],
     )
     if lanes > 1:
         print(f"{found.shortened:,} of them had less context than with one lane")
+
+
+def _evaluate_examples(net: Net, path: str, as_json: bool) -> None:
+    """Print how well a net that learned from examples does on a file of them."""
+    from unrolled.training import evaluate_examples
+
+    found = evaluate_examples(net, path)
+    if as_json:
+        print(json.dumps(found))
+        return
+    unit = net.loss_unit
+    print(f"{found['loss']:.4f} {unit} a target, {found['accuracy']:.2%} right, {found['targets']:,} targets")
+    print(f"{found['exact']:.2%} of {found['examples']:,} examples right in everything")
 
 
 def _load(run: Path, cell: str | None) -> Net:

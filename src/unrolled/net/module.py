@@ -126,6 +126,23 @@ class Net(nn.Module):
         return any(isinstance(module, Loss) for module in self.layers.named().values())
 
     @property
+    def writes_text(self) -> bool:
+        """Whether a stream can draw from it: the output hangs on the text alone, step by step."""
+        waiting, seen = [self.wiring.output], set[str]()
+        while waiting:
+            name = waiting.pop()
+            if name not in seen:
+                seen.add(name)
+                waiting += [edge.source for edge in self.wiring.layers[name].sources]
+        outside = seen & set(self.input_names)
+        return self.vocab is not None and not self.is_whole and outside == {self._text_name()}
+
+    def _text_name(self) -> str:
+        """Return the input whose values are a text's ids."""
+        ids = [name for name in self.input_names if name not in self.target_names]
+        return ids[0] if len(ids) == 1 else ""
+
+    @property
     def loss_unit(self) -> str:
         """What the net's loss is counted in: nats, or just a number."""
         kinds = [m for m in self.layers.named().values() if isinstance(m, Loss)]

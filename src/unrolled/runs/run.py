@@ -201,10 +201,10 @@ class Run:
         ``stop`` ends it before its first occurrence; the rest is explained at ``Choice`` and ``Stream``.
         """
         net = self.load(cells)
-        if net.vocab is None:
+        if net.vocab is None or not net.writes_text:
             raise UsageError(
-                f"{self.directory} learned from examples and writes no text; ask it with unrolled.generate, "
-                "or: unrolled sample --input"
+                f"{self.directory} holds a net that writes no text by itself: it learned from examples, or "
+                "needs more than the text so far"
             )
         stream = Stream(net, Choice(temperature, top_k, top_p, min_p), seed=seed)
         stream.prime(net.vocab.encode(default_prime(net) if prime is None else prime))

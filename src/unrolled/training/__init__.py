@@ -2,7 +2,13 @@
 
 from unrolled.net import Score
 from unrolled.training.api import fit, resume, train, train_with
-from unrolled.training.evaluation import Evaluation, TextEvaluation, evaluate, evaluate_text
+from unrolled.training.evaluation import (
+    Evaluation,
+    TextEvaluation,
+    evaluate,
+    evaluate_examples,
+    evaluate_text,
+)
 from unrolled.training.listener import Listener, Plan
 from unrolled.training.losses import cross_entropy, euclidean
 
@@ -15,6 +21,7 @@ __all__ = [
     "cross_entropy",
     "euclidean",
     "evaluate",
+    "evaluate_examples",
     "evaluate_text",
     "fit",
     "resume",

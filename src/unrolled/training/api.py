@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from unrolled.cells import Cell
-from unrolled.data import Corpus, HDF5Batches, Vocab, Window, Windows, catalog
+from unrolled.data import Batch, Batches, Corpus, HDF5Batches, Vocab, Window, Windows, catalog
 from unrolled.errors import DamagedError, UsageError
 from unrolled.net import Chain, Net, Spec, chain, initialise
 from unrolled.runs import Run, Source, check_unused, next_run_directory
@@ -345,10 +345,10 @@ def _restored(run: Run, state: dict[str, Any]) -> Position:
 
 def fit(
     net: nn.Module,
-    windows: Windows | Iterable[Window],
+    windows: Windows | Batches | HDF5Batches | Iterable[Window | Batch],
     settings: TrainingSettings | None = None,
     *,
-    validation: Windows | Sequence[Window] | None = None,
+    validation: Windows | Batches | Sequence[Window | Batch] | None = None,
     loss: Loss | None = None,
     listener: Listener | None = None,
 ) -> list[Entry]:
@@ -358,12 +358,13 @@ def fit(
 
         outputs, state = net(window.inputs, state, fresh=window.fresh, lengths=window.lengths)
 
-    State is carried from window to window within an epoch. Whole targets are learned by cross-entropy,
-    floats by half the squared distance, or by ``loss``. Nothing is written to disk.
+    State is carried from window to window within an epoch, and not from one batch of examples to the next.
+    A net with loss layers learns by them; otherwise whole targets are learned by cross-entropy, floats by
+    half the squared distance, or by ``loss``. Nothing is written to disk.
     """
     settings = settings or TrainingSettings()
     listener = listener or Listener()
-    sequence = windows if isinstance(windows, Windows) else list(windows)
+    sequence = _as_reading(windows)
     if not len(sequence):
         raise UsageError("fit needs at least one window, came none")
     total = number_of_updates(settings, len(sequence))
@@ -381,9 +382,9 @@ def fit(
             if at.window == 0:
                 learner.state = None
             rate = learning_rate(settings, at.update, len(sequence), total)
-            learned = learner.learn(sequence[at.window], rate)
+            learned = learner.learn(sequence.window(at.epoch, at.window), rate)
             at.add(learned, 0.0)
-            at.window = (at.window + 1) % len(sequence)
+            at.epoch, at.window = divmod(at.update, len(sequence))
             listener.updated(at.update, at.update / len(sequence), learned.total / max(1, learned.count))
             last = at.update == total
             if at.count and (last or (settings.report_every and at.update % settings.report_every == 0)):
@@ -394,6 +395,11 @@ def fit(
                 found = evaluate(net, validation, loss)
                 log(_fit_entry("validation", at, found.nats, found.accuracy, len(sequence)))
     return history
+
+
+def _as_reading(windows: Windows | Batches | HDF5Batches | Iterable[Window | Batch]) -> Reading:
+    known = isinstance(windows, Windows | Batches | HDF5Batches)
+    return Reading(windows if known else list(windows), None, (), "")  # type: ignore[arg-type]
 
 
 def _fit_entry(kind: str, at: Position, loss: float, accuracy: float, per_epoch: int) -> Entry:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
-from unrolled.data import Batch, Corpus, Window, Windows, lane_bounds
+from unrolled.data import Batch, Batches, Corpus, Examples, Window, Windows, lane_bounds
 from unrolled.errors import TextError, UsageError
 from unrolled.net import Net
 from unrolled.training.environment import forked_random
@@ -121,6 +123,21 @@ def evaluate_text(net: Net, corpus: Corpus, lanes: int = 1, window: int = 256) -
         chars=found.targets,
         shortened=shortened_context(corpus, lanes),
     )
+
+
+def evaluate_examples(net: Net, path: str | os.PathLike[str], lanes: int = 50) -> dict[str, float]:
+    """Measure a net that learned from examples on a file of JSON lines, its targets among them."""
+    if not net.fields:
+        raise UsageError("this net learned from no examples; evaluate it from Python")
+    examples = Examples.read(Path(path), net.fields)
+    found = evaluate(net, Batches(examples, lanes, shuffle=False))
+    return {
+        "loss": found.nats,
+        "accuracy": found.accuracy,
+        "exact": found.exact,
+        "targets": found.targets,
+        "examples": len(examples),
+    }
 
 
 def _byte_count(corpus: Corpus) -> int:

@@ -31,7 +31,7 @@ class Says(Protocol):
 class Reading:
     """The training part, the validation part, and what they are read by."""
 
-    windows: Windows | Batches | HDF5Batches
+    windows: Windows | Batches | HDF5Batches | list[Window | Batch]
     validation: Windows | Batches | HDF5Batches | None
     paths: tuple[str, ...]
     sha256: str
@@ -50,14 +50,14 @@ class Reading:
     @property
     def carries(self) -> bool:
         """Whether a window goes on where the one before it ended."""
-        return isinstance(self.windows, Windows) or self.steps_first
+        return isinstance(self.windows, Windows | list) or self.steps_first
 
     @property
     def num_targets(self) -> int:
         """What an epoch predicts."""
         if isinstance(self.windows, HDF5Batches):
             return self.windows.num_rows
-        return self.windows.num_targets
+        return 0 if isinstance(self.windows, list) else self.windows.num_targets
 
     @property
     def num_validation_targets(self) -> int:
@@ -69,7 +69,7 @@ class Reading:
 
     def window(self, epoch: int, number: int) -> Window | Batch:
         """Return window ``number`` of an epoch."""
-        if isinstance(self.windows, Windows):
+        if isinstance(self.windows, Windows | list):
             return self.windows[number]
         return self._batch(self.windows[epoch * len(self.windows) + number])
 

@@ -103,6 +103,7 @@ class Session:
         self._saved_update: int | None = None
         self._save_wanted = False
         self._replaces: int | None = None
+        self._has_diary = material.net.writes_text or bool(material.reading.shown)
 
     def train(self) -> None:
         """Do all updates that are left, and the events that belong to them.
@@ -157,7 +158,8 @@ class Session:
             last or (update % every == 0 if every else self.at.window == 0)
         ):
             due.append("validate")
-        if update in settings.sample_at or (settings.sample_every and update % settings.sample_every == 0):
+        wanted = settings.sample_every and update % settings.sample_every == 0
+        if self._has_diary and (wanted or update in settings.sample_at):
             due.append("sample")
         every, since = settings.checkpoint_every, time.monotonic() - self._last_save
         if update % every == 0 if every else since > SECONDS_BETWEEN_CHECKPOINTS:
