@@ -111,7 +111,7 @@ def answers(
     if long != 1 and long not in batch.lengths:
         stop = target.size if target is not None and target.stop else None
         found = generate(net, inputs, longest=longest, stop=stop, lengths=batch.lengths, seed=seed)
-        return [_said(target, torch.tensor(ids)) for ids in found]
+        return [_said(target, torch.tensor(ids, dtype=torch.int64)) for ids in found or [[]] * len(rows)]
     with torch.inference_mode():
         values, _ = test(inputs, lengths=batch.lengths)
     output = values[test.wiring.output]

@@ -206,7 +206,9 @@ def read_steps(words: str | None, spec: Spec) -> int | dict[str, int] | None:
             has = f"it has {', '.join(sorted(known))}" if known else "it has no named length"
             raise UsageError(f"--steps: this net has no length '{name}'; {has}{nearest(name, known)}")
         if not (number.isascii() and number.isdigit() and 0 < len(number) < 9 and int(number)):
-            wanted = "a number from 1, or one for each length as in source=4,target=3"
+            wanted = (
+                "a number from 1 to 99,999,999, or one for each length as in source=4,5 (the net's own: 5)"
+            )
             raise UsageError(f"--steps: wanted {wanted}, came {words!r}")
         found["" if name == spec.unroll else name] = int(number)
         found[name] = int(number)

@@ -27,7 +27,15 @@ from unrolled.training.listener import Entry, Listener, Plan
 from unrolled.training.losses import Loss
 from unrolled.training.memory import estimate_memory
 from unrolled.training.own_cells import OwnCell, cell_name, own_cell
-from unrolled.training.reading import Reading, read_examples, read_hdf5, read_text, reads_text, sized
+from unrolled.training.reading import (
+    Reading,
+    check_loss,
+    read_examples,
+    read_hdf5,
+    read_text,
+    reads_text,
+    sized,
+)
 from unrolled.training.schedules import learning_rate
 from unrolled.training.session import Material, Position, Session
 from unrolled.training.stop import stop_flag
@@ -126,6 +134,8 @@ def _stem(lesson: Lesson, settings: Settings) -> str:
 
 def _read(lesson: Lesson, settings: Settings, listener: Listener) -> Reading:
     """Open what is learned from: a text, or examples, as the net asks for."""
+    if lesson.spec is not None:
+        check_loss(lesson.spec)
     if lesson.spec is not None and not reads_text(lesson.spec):
         if lesson.hdf5:
             return read_hdf5(lesson.spec, lesson.texts, settings)
