@@ -96,6 +96,26 @@ def test_a_job_without_a_loss_is_refused_before_there_is_a_run(cli: Any, files: 
     assert not Path("run").exists()
 
 
+@pytest.mark.parametrize(
+    ("initial", "told"),
+    [
+        ("7", "from 0 to 4"),
+        ("0.5", "from 0 to 4"),
+        ("{ low = 0, high = 6, integer = true }", "from 0 to 4"),
+        ("{ low = -1, high = 3 }", "from 0 to 4"),
+        ("{ low = 4, high = 1 }", "came 4 to 1"),
+    ],
+)
+def test_first_ids_that_a_source_cannot_give_are_refused(
+    cli: Any, here: Path, initial: str, told: str
+) -> None:
+    edge = f'sources = [{{ source = "x", shift = 1, initial = {initial} }}]'
+    x = '[[layer]]\nname = "x"\ntype = "ids"\nsize = 5\n'
+    Path("first.toml").write_text(f'{x}\n[[layer]]\nname = "before"\ntype = "copy"\n{edge}\n')
+    problem = cli("net", "show", "first.toml").problem()
+    assert problem.startswith("first.toml:9:") and told in problem
+
+
 def test_a_job_among_texts_is_no_text(cli: Any, files: Path) -> None:
     assert "--net job.conf" in cli("train", "job.conf", "a.txt").problem()
 

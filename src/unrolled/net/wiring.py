@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from unrolled.cells import Cell, GatedCell
+from unrolled.errors import NetError
 from unrolled.net.layers import Loss, Shape
 from unrolled.net.schedule import Component, reads_future, schedule
 from unrolled.net.spec import Edge, Layer, Length, Spec
@@ -38,6 +40,7 @@ class Wiring:
     def finish(self, modules: Mapping[str, nn.Module], shapes: Mapping[str, Shape]) -> None:
         """Take in what is known only after the modules are made."""
         self.shapes = dict(shapes)
+        self._check_first_ids()
         self.gathered = frozenset(
             layer.name for layer in self.spec if layer.type == "one-hot" and self._is_gathered(layer, modules)
         )
@@ -46,6 +49,19 @@ class Wiring:
         self.has_age = any(
             edge.shift or edge.kind == "last" for name in self.streams for edge in self.layers[name].sources
         )
+
+    def _check_first_ids(self) -> None:
+        """Raise NetError for an edge that begins with ids which its source can't give."""
+        for layer in self.spec:
+            for edge in layer.sources:
+                ids = self.shapes[edge.source].ids
+                if ids and edge.initial is not None and not _are_ids(edge.initial, ids):
+                    raise NetError(
+                        f"layer '{layer.name}', source '{edge.source}': initial wants whole numbers from 0 "
+                        f"to {ids - 1}, as the source gives one of {ids} ids, came {edge.initial}",
+                        layer.name,
+                        "sources",
+                    )
 
     def length(self, layer: Layer) -> Length:
         """Return how many copies a layer has; None is the net's length."""
@@ -124,3 +140,10 @@ class Wiring:
     def cells(self, modules: Mapping[str, nn.Module]) -> dict[str, Cell]:
         """Return the recurrent layers' cells by name."""
         return {layer.name: module for layer in self.spec if isinstance(module := modules[layer.name], Cell)}
+
+
+def _are_ids(initial: Any, ids: int) -> bool:
+    """Tell whether first values, a number or what is drawn from low up to high, are some of so many ids."""
+    if isinstance(initial, Mapping):
+        return bool(initial["low"] >= 0 and initial["high"] <= ids)
+    return bool(initial == int(initial) and -1 <= initial < ids)
