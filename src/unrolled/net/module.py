@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from unrolled.cells import Cell, GatedCell
-from unrolled.errors import NetError, UsageError
+from unrolled.errors import UsageError
 from unrolled.net.arguments import Arguments, Lengths, checked, masks, whole_message
 from unrolled.net.build import Builder, Layers, Twin
 from unrolled.net.check import check, phases_of
@@ -18,6 +18,7 @@ from unrolled.net.execution import Call, Execution, State
 from unrolled.net.fill import fill_params
 from unrolled.net.layers import Loss, Sample, SoftmaxLoss
 from unrolled.net.score import Score, score
+from unrolled.net.sharing import scales
 from unrolled.net.spec import VOCAB, Layer, Spec
 from unrolled.net.straight import straight_walk
 from unrolled.net.wiring import AGE, Wiring
@@ -56,7 +57,7 @@ class Net(nn.Module):
         self.engine = "auto"
         self.dropout_generator: torch.Generator | None = None
         self.own_cells = dict(cells or {})
-        self._phases: dict[str, Net] = {}
+        self._phases: dict[str, Net] = {self.phase: self} if like is None else like._phases
         check(self.spec, self.phase)
         self.wiring = Wiring(self.spec.in_phase(self.phase))
         builder = Builder(self.wiring.spec, self.own_cells, {} if like is None else like._twins())
@@ -78,6 +79,9 @@ class Net(nn.Module):
         if self.wiring.spec == self.spec.in_phase(phase):
             return self
         if phase not in self._phases:
+            root = next(iter(self._phases.values()))
+            if root is not self:
+                return root.in_phase(phase)
             self._phases[phase] = Net(self.spec, self.vocab, self.own_cells, phase=phase, like=self)
         net = self._phases[phase]
         net.boundary, net.engine, net.fields = self.boundary, self.engine, self.fields
@@ -169,18 +173,8 @@ class Net(nn.Module):
 
     def scales(self) -> dict[str, tuple[float, float]]:
         """Return what multiplies learning rate and weight decay, for each parameter that says so, by name."""
-        found: dict[str, tuple[float, float]] = {}
-        for layer in self.wiring.spec:
-            for param in layer.params:
-                name, scale = f"layers.{layer.name}.{param.role}", (param.lr, param.decay)
-                if found.setdefault(name, scale) != scale:
-                    raise NetError(
-                        f"layer '{layer.name}': the gates of '{param.role}' are one parameter here and learn "
-                        "at one rate; give them one lr and one decay",
-                        layer.name,
-                        "params",
-                    )
-        return found
+        found = scales(self.wiring.spec, self.wiring.modules, self.own_cells)
+        return {f"layers.{place.layer}.{place.role}": scale for place, scale in found.items()}
 
     def initial_state(self, lanes: int) -> State:
         """Return the state of ``lanes`` lanes that have read nothing.
@@ -414,8 +408,12 @@ class Net(nn.Module):
     def seed(self, seed: int) -> Net:
         """Give the layers that draw (``sample``, random first values) a generator of their own."""
         self._sync()
-        self.wiring.generator = torch.Generator(self.wiring.device).manual_seed(seed)
-        for module in self.layers.named().values():
-            if isinstance(module, Sample):
-                module.generator = self.wiring.generator
+        self.draw_from(torch.Generator(self.wiring.device).manual_seed(seed))
         return self
+
+    def draw_from(self, generator: torch.Generator | None) -> None:
+        """Give the layers that draw a generator; None gives torch's own back."""
+        self.wiring.generator = generator
+        for module in self.wiring.modules.values():
+            if isinstance(module, Sample):
+                module.generator = generator
