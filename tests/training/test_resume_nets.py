@@ -57,7 +57,8 @@ def shipped(name: str) -> Callable[[], Spec]:
 
 
 SMALL = {
-    "report_every": 5, "sample_every": 7, "sample_length": 8, "checkpoint_every": 8, "lanes": 7, "split": [0.9, 0.1],
+    "report_every": 5, "sample_every": 7, "sample_length": 8, "checkpoint_every": 8, "lanes": 7,
+    "split": [0.9, 0.1],
 }  # fmt: skip
 TEXT = {"window": 9, "epochs": 2, "validate_every": 13, "boundary": "line"}
 EXAMPLES = {"task": "reversed-strings", "examples": 200, "epochs": 2, "validate_every": 13}

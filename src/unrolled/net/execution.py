@@ -66,8 +66,14 @@ class Execution:
         }
 
     def _shown(self, name: str, x: Tensor) -> Tensor:
-        """Return a value from outside as the layer's; a one-hot or embedding without a source gets ids."""
-        module = self.modules[name]
+        """Return a value from outside as the layer's; a one-hot or embedding without a source gets ids.
+
+        Floats of padded copies become 0, for not even NaN may reach a gradient from there.
+        """
+        module, lengths = self.modules[name], self.lengths_of(self.wiring.layers[name])
+        if lengths is not None and x.is_floating_point():
+            steps = torch.arange(len(x), device=x.device)
+            return blank(x, steps[:, None] < lengths.to(x.device))
         if isinstance(module, OneHot | Embedding) and name not in self.wiring.gathered:
             y: Tensor = module(x)
             return y

@@ -129,7 +129,7 @@ class Net(nn.Module):
 
     @property
     def writes_text(self) -> bool:
-        """Whether a stream can draw from it: the output hangs on the text alone, and goes on step by step."""
+        """Whether a stream can draw from it: the output hangs on the text alone, step by step."""
         waiting, seen = [self.wiring.output], set[str]()
         while waiting:
             name = waiting.pop()

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from unrolled.cells import Cell
 from unrolled.data import Vocab
 from unrolled.errors import LoadError, NetError, UsageError
@@ -41,10 +43,12 @@ def sampling_job(
     if vocab is None:
         raise UsageError(f"{path}: this job names no vocab_path, and its model has no vocabulary")
     try:
+        with torch.device("meta"):
+            _check_weights(Net(job.spec, vocab, cells, phase="test"), trained, path)
         net = Net(job.spec, vocab, cells, phase="test")
     except NetError as error:
         raise job.located(error) from error
-    _take_weights(net, trained, path)
+    net.load_weights(trained.weights())
     return SamplingJob(net.eval(), vocab, job.test_steps, job.notes)
 
 
@@ -56,8 +60,8 @@ def _checkpoint(job: Job) -> Path:
     raise UsageError(f"{job.path}: whose weights? Name the run that was trained: --model RUN")
 
 
-def _take_weights(net: Net, trained: Net, path: Path) -> None:
-    """Copy every weight of the same layer and name."""
+def _check_weights(net: Net, trained: Net, path: Path) -> None:
+    """Raise LoadError unless every weight of the net is there, in the same layer and of the same shape."""
     theirs = trained.weights()
     for name, tensor in net.weights().items():
         if name not in theirs or theirs[name].shape != tensor.shape:
@@ -66,4 +70,3 @@ def _take_weights(net: Net, trained: Net, path: Path) -> None:
                 f"{path}: the model doesn't fit this job: {name.removeprefix('layers.')} should be "
                 f"{list(tensor.shape)}, the model has {came}"
             )
-    net.load_weights(theirs)

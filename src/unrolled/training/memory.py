@@ -10,7 +10,7 @@ import torch
 
 from unrolled.cells import NAMED, Cell, GatedCell
 from unrolled.errors import SettingsError, UnrolledError
-from unrolled.net import Net, Spec
+from unrolled.net import Layer, Net, Spec
 from unrolled.settings import Settings
 from unrolled.training.optimizers import SLOTS
 
@@ -34,31 +34,40 @@ def estimate_memory(spec: Spec, settings: Settings, cells: Mapping[str, type[Cel
         if settings.net.cell not in NAMED and settings.net.hidden < 100_000:
             return 0, 0
         raise SettingsError(
-            f"{_sizes(settings)} is larger than any machine's memory; lower --hidden"
+            f"{_sizes(spec, settings)} is larger than any machine's memory; lower --hidden"
         ) from None
     slots = SLOTS[settings.training.optimizer] + (1 if settings.training.momentum else 0)
     needed = (parameters * (2 + slots) + activations) * WIDTH[settings.training.precision]
     free = free_memory()
     if free is not None and needed > free:
         raise SettingsError(
-            f"{_sizes(settings)} needs about {readable(needed)} of memory to train "
+            f"{_sizes(spec, settings)} needs about {readable(needed)} of memory to train "
             f"({parameters:,} parameters), {readable(free)} are free; lower --hidden, --lanes or --window"
         )
     return needed, parameters
 
 
-def _sizes(settings: Settings) -> str:
-    net, data = settings.net, settings.data
-    return f"a net of {net.layers} x {net.hidden} units with {data.lanes} lanes and windows of {data.window}"
+def _sizes(spec: Spec, settings: Settings) -> str:
+    data = settings.data
+    widest = max((layer for layer in spec), key=_width, default=None)
+    told = f" ({_width(widest)} in layer '{widest.name}')" if widest is not None else ""
+    return f"this net{told} with {data.lanes} lanes and windows of {data.window}"
+
+
+def _width(layer: Layer) -> int:
+    """Return the largest number that a layer's settings give."""
+    found = [n for value in layer.settings.values() for n in (value if isinstance(value, list) else [value])]
+    return max((n for n in found if isinstance(n, int)), default=0)
 
 
 def _activations(net: Net) -> int:
-    """Count the numbers kept for one step of one lane: gates and states, their gradients, and the logits."""
-    kept = 0
+    """Count the numbers kept for one step of one lane: gates, states, every layer's values, and gradients."""
+    wiring = net.wiring
+    kept = sum(2 * shape.width for name, shape in wiring.shapes.items() if name not in wiring.gathered)
     for cell in net.cells.values():
         gates = len(cell.gates) if isinstance(cell, GatedCell) else 4
-        kept += 2 * (gates + 3) * cell.hidden_size + 2 * cell.output_size
-    return kept + 4 * net.output_size
+        kept += 2 * (gates + 3) * cell.hidden_size
+    return kept + 2 * net.output_size
 
 
 def free_memory() -> int | None:

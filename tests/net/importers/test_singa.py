@@ -710,11 +710,11 @@ def test_the_updater_becomes_settings_of_training(conf: Path, written: str, want
 
 def test_every_setting_of_a_job_is_one_of_unrolleds(conf: Path) -> None:
     head = UPDATER % ("kAdam", "type: kInverseT inverset_conf { final_lr: 13 }")
-    found = job(conf, head=head + "disp_freq: 20 validate_freq: 30 checkpoint_freq: 40")
+    found = job(conf, head=head + "disp_freq: 20 validate_freq: 30 checkpoint_freq: 40 debug: true")
     names = {f.name for f in fields(TrainingSettings)}
     assert set(found.training) <= names
     assert set(found.settings) - names <= {f.name for f in fields(DataSettings)}
-    wanted = {"report_every": 20, "validate_every": 30, "checkpoint_every": 40}
+    wanted = {"report_every": 20, "validate_every": 30, "checkpoint_every": 40, "debug": True}
     assert {name: found.settings[name] for name in wanted} == wanted
 
 

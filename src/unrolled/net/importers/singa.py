@@ -187,6 +187,8 @@ def _training(job: Record, notes: list[str]) -> dict[str, Any]:
         found["checkpoint_every"] = job["checkpoint_freq"]
     if job["validate_freq"]:
         found["validate_every"] = job["validate_freq"]
+    if job["debug"]:
+        found["debug"] = True
     return found
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from unrolled.net.check import phases_of
 from unrolled.net.graph import Link, UnrolledGraph, unroll_graph
+from unrolled.net.layers import TYPES
 from unrolled.net.params import Cells
 from unrolled.net.pictures.sharing import Sharing, sharing
 from unrolled.net.schedule import schedule
@@ -203,9 +204,22 @@ def _chosen(spec: Spec) -> tuple[list[Layer], list[Layer]]:
     order = [layer for component in schedule(spec) for layer in component.layers]
     read = {edge.source for layer in order if spec.length_of(layer) != 1 for edge in layer.sources}
     order.sort(key=lambda l: bool(l.sources) or spec.length_of(l) != 1 or l.name not in read)
+    order = _late(spec, order)
     if len(order) <= MAX_LAYERS:
         return order, []
     return order[: MAX_LAYERS // 2], order[-(MAX_LAYERS // 2 - 1) :]
+
+
+def _late(spec: Spec, order: list[Layer]) -> list[Layer]:
+    """Move what comes from outside right below its first reader, so that no line must pass around it."""
+    late = list(order)
+    for layer in order:
+        readers = [other for other in late if any(edge.source == layer.name for edge in other.sources)]
+        if not TYPES[layer.type].reads_outside or spec.length_of(layer) == 1 or not readers:
+            continue
+        late.remove(layer)
+        late.insert(late.index(readers[0]), layer)
+    return late
 
 
 def _places(

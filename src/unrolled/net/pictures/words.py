@@ -30,7 +30,8 @@ def setting_of(layer: Layer) -> str:
     """Return a layer's type and main setting, such as ``gru, 512``."""
     settings = settings_of(layer.type, layer.settings)
     kind = str(settings["cell"]).rpartition(":")[2] if layer.type == "recurrent" else layer.type
-    told = [_plain(settings[key]) for key in MAIN.get(layer.type, ("size",)) if key in settings]
+    keys = MAIN.get(layer.type, ("size",))
+    told = [_plain(settings[key]) for key in keys if settings.get(key) is not None]
     if layer.type == "embedding":
         told = [" \u2192 ".join(told)]
     if settings.get("direction") == "backward":
