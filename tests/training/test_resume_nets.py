@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import unrolled
+from unrolled.errors import UsageError
 from unrolled.net import Edge, Layer, Spec
 from unrolled.net.files import find_net, read_net
 from unrolled.training import Listener
@@ -97,3 +98,13 @@ def test_a_run_whose_end_is_moved_equals_one_that_was_meant_to_be_so_long(
     unrolled.train(read, net=make(), run=tmp_path / "moved", max_updates=10, **settings)
     unrolled.resume(tmp_path / "moved", max_updates=20)
     assert fingerprint(tmp_path / "moved") == fingerprint(tmp_path / "long")
+
+
+def test_a_net_that_reads_the_future_is_refused_a_text_before_anything_is_written(
+    text: Path, tmp_path: Path
+) -> None:
+    spec = delays()
+    back = Layer("back", "recurrent", (Edge("hot"),), {"cell": "gru", "hidden": 2, "direction": "backward"})
+    with pytest.raises(UsageError, match="'back' reads a whole sequence, and this one is read in windows"):
+        unrolled.train(text, net=Spec((*spec.layers, back)), run=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
