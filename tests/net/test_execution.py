@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from unrolled import unroll
+from unrolled.answering import generate
 from unrolled.cells import named_tensors
 from unrolled.errors import NetError, UsageError
-from unrolled.generate import generate
 from unrolled.net import Edge, Layer, Net, Param, Spec, reference
 
 B, T = 3, 6
