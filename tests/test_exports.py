@@ -13,7 +13,8 @@ PUBLIC = {
     "NetBuilder",
     "RNN",
     "ReluRNN",
-    "answers", "generate", "Run", "Stream", "TrainingSettings", "Vocab", "Window", "Windows", "__version__", "chain", "detach",
+    "answers", "generate",
+    "Run", "Stream", "TrainingSettings", "Vocab", "Window", "Windows", "__version__", "chain", "detach",
     "evaluate",
     "fit", "load", "read_net", "resume", "text_pieces", "train", "unroll",
 }  # fmt: skip
