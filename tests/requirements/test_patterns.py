@@ -12,9 +12,9 @@ import pytest
 import torch
 
 import unrolled
+from unrolled.answering import answers, generate, set_temperature
 from unrolled.cli.main import run as command
 from unrolled.data import TASKS, Batches, Examples, write_jsonl
-from unrolled.generate import answers, generate, set_temperature
 from unrolled.net import Net
 from unrolled.net.files import read_net
 

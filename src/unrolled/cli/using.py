@@ -91,7 +91,7 @@ def _sample_job(path: Path, cell: str | None, options: SampleOptions, as_json: b
     """Print what a SINGA sampling job writes."""
     import torch
 
-    from unrolled.generate import written
+    from unrolled.answering import written
     from unrolled.runs.jobs import sampling_job
     from unrolled.sample import pieces_of
 
@@ -130,7 +130,7 @@ def _answer(net: Net, options: SampleOptions, temperature: float, as_json: bool)
     """Print what a net that learned from examples says to each input."""
     import torch
 
-    from unrolled.generate import answers, set_temperature
+    from unrolled.answering import answers, set_temperature
 
     names = ", ".join(name for name in net.input_names if name not in net.target_names)
     if not options.inputs:

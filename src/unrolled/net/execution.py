@@ -7,20 +7,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from unrolled.cells import Cell, GatedCell
 from unrolled.engines.base import blank, choose
 from unrolled.net.layers import TYPES, Constant, Embedding, LayerModule, Memory, OneHot
 from unrolled.net.schedule import Component
 from unrolled.net.spec import Edge, Layer, Length
-from unrolled.net.wiring import Wiring
+from unrolled.net.wiring import AGE, Wiring
 from unrolled.unrolling import unroll
 
 State = dict[str, Any]
-AGE, HELD, REAL = ":age", ":held", ":real"
-"""What else a state holds: the lanes' ages, and of a net that was started the values and lengths held. No
-layer's name has a colon."""
+HELD, REAL = ":held", ":real"
+"""What the state of a net that was started holds besides: values, and their lengths."""
 
 
 @dataclass
@@ -44,14 +43,27 @@ class Call:
 class Execution:
     """Run components in order, into ``values``, each layer's copies [n, B, ...], and ``next_state``."""
 
-    def __init__(self, wiring: Wiring, modules: Mapping[str, nn.Module], call: Call, engine: str) -> None:
-        self.wiring, self.modules, self.call, self.engine = wiring, modules, call, engine
-        self.values: dict[str, Tensor] = {name: self._shown(name, x) for name, x in call.inputs.items()}
+    def __init__(
+        self,
+        wiring: Wiring,
+        call: Call,
+        engine: str,
+        values: Mapping[str, Tensor] | None = None,
+        next_state: State | None = None,
+    ) -> None:
+        self.wiring, self.modules, self.call, self.engine = wiring, wiring.modules, call, engine
+        self.values = self._given() if values is None else dict(values)
         self.finals: dict[str, Any] = {}
-        self.next_state: State = {}
+        self.next_state: State = next_state or {}
         self._ages: dict[Length, Tensor] = {}
-        for name, value in call.state.get(HELD, {}).items():
-            self.values[name] = value.transpose(0, 1)
+
+    def _given(self) -> dict[str, Tensor]:
+        """Return the values from outside, and those that a started state holds."""
+        held = self.call.state.get(HELD, {})
+        return {
+            **{name: self._shown(name, x) for name, x in self.call.inputs.items()},
+            **{name: value.transpose(0, 1) for name, value in held.items()},
+        }
 
     def _shown(self, name: str, x: Tensor) -> Tensor:
         """Return a value from outside as the layer's; a one-hot or embedding without a source gets ids.
@@ -73,13 +85,9 @@ class Execution:
             first = component.layers[0]
             if first.name in self.values or self.wiring.length(first) not in self.call.counts:
                 continue
-            inside = set(component.names)
-            outside = (edge.source for layer in component.layers for edge in layer.sources)
-            if any(source not in inside and source not in self.values for source in outside):
+            if not component.reads <= self.values.keys() or self._waits_for_input(component):
                 continue
-            if self._waits_for_input(component):
-                continue
-            if component.scan:
+            if component.scan or self._starts_anew_from_another(first):
                 _Scan(self, component).run()
             else:
                 self._at_once(component.layers[0])
@@ -88,6 +96,11 @@ class Execution:
         for kept in (HELD, REAL):
             if kept in self.call.state:
                 self.next_state[kept] = self.call.state[kept]
+
+    def _starts_anew_from_another(self, layer: Layer) -> bool:
+        """Tell whether a cell is to start inside this run from the last of a layer, which no engine does."""
+        marked = self.fresh_of(layer) is not None and isinstance(self.modules[layer.name], Cell)
+        return marked and any(edge.kind == "last" for edge in layer.sources)
 
     def started(self) -> State:
         """Return the state of the part that streams, after all before it has run: what it starts from."""
@@ -208,7 +221,12 @@ class Execution:
         if edge is None:
             return cell.initial_state(self.call.lanes)
         handed_on = self._handed_on(edge, cell)
-        return handed_on if carried is None else choose(self.age(layer)[0] == 0, handed_on, carried)
+        return handed_on if carried is None else choose(self._age(layer)[0] == 0, handed_on, carried)
+
+    def fresh_state(self, layer: Layer, cell: Cell) -> Any:
+        """Return the state that a recurrent layer starts anew from at a mark."""
+        edge = next((edge for edge in layer.sources if edge.kind == "last"), None)
+        return cell.initial_state(self.call.lanes) if edge is None else self._handed_on(edge, cell)
 
     def _handed_on(self, edge: Edge, cell: Cell) -> Any:
         """Return the state that a ``last`` edge starts a cell in."""
@@ -228,17 +246,17 @@ class Execution:
     def _shifted(self, layer: Layer, number: int, edge: Edge, values: Tensor) -> Tensor:
         """Return [n, B, ...] with copy t - k at t, and what an edge starts with where there is none."""
         key = self.wiring.line(layer, number)
-        whole = torch.cat([self.delay_line(key, values[0]).transpose(0, 1), values])
+        whole = torch.cat([self.delay_line(key, edge).transpose(0, 1), values])
         if layer.name in self.wiring.streams:
             self.next_state[key] = self.next_line(layer, edge.shift, whole)
         return self.existing(layer, edge, whole[: len(values)], slice(None))
 
-    def delay_line(self, key: str, like: Tensor) -> Tensor:
-        """Return a delay line's content [B, k, ...] before this run, the oldest first; ``like`` [B, ...]."""
+    def delay_line(self, key: str, edge: Edge) -> Tensor:
+        """Return the content [B, k, ...] of an edge's delay line before this run, the oldest first."""
         if key in self.call.state:
             line: Tensor = self.call.state[key]
             return line
-        return self.wiring.empty_line(key, like)
+        return self.wiring.blank_line(edge, self.call.lanes)
 
     def next_line(self, layer: Layer, shift: int, whole: Tensor) -> Tensor:
         """Return the last ``shift`` real entries [B, k, ...] of a delay line and what came after it."""
@@ -319,7 +337,8 @@ class _Scan:
             for layer in self.layers:
                 self.past[layer.name].append(self._step(layer, t, None if fresh is None else fresh[t]))
         for layer in self.layers:
-            run.values[layer.name] = torch.cat(self.past[layer.name])
+            past = self.past[layer.name] or [run.wiring.blank(layer.name, (0, run.call.lanes))]
+            run.values[layer.name] = torch.cat(past)
         for layer in self.layers:
             if layer.name in self.states:
                 run.finish(layer, self.states[layer.name])
@@ -341,7 +360,7 @@ class _Scan:
             if isinstance(module, Cell):
                 self.states[layer.name] = run.first_state(layer, module)
                 if run.call.fresh is not None:
-                    self.initial[layer.name] = module.initial_state(run.call.lanes)
+                    self.initial[layer.name] = run.fresh_state(layer, module)
 
     def _step(self, layer: Layer, t: int, fresh: Tensor | None) -> Tensor:
         """Return one copy of a layer, [1, B, ...]."""
@@ -386,11 +405,7 @@ class _Scan:
         return run.existing(layer, edge, x, slice(t, t + 1))
 
     def _line(self, layer: Layer, number: int, edge: Edge) -> Tensor:
-        run = self.run_of
-        key = run.wiring.line(layer, number)
-        if key in run.call.state:
-            return run.delay_line(key, torch.empty(0))
-        return run.wiring.blank_line(edge, run.call.lanes)
+        return self.run_of.delay_line(self.run_of.wiring.line(layer, number), edge)
 
     def _carry(self, layer: Layer, number: int, edge: Edge) -> None:
         run = self.run_of
@@ -401,12 +416,16 @@ class _Scan:
 
 def _after_last_copy(cell: Cell, x: Tensor, start: Any, lengths: Tensor | None) -> Any:
     """Return a backward cell's state at its last real copy, which it walks first."""
+    if not len(x):
+        return start
     _, state = cell.step(last_copy(x, lengths), start)
     return state if lengths is None else choose(lengths.to(x.device) > 0, state, start)
 
 
 def last_copy(values: Tensor, lengths: Tensor | None) -> Tensor:
     """Return the last real one of ``values`` [n, B, ...] in each lane; nothing for a lane that has none."""
+    if not len(values):
+        return nothing(values).expand(values.shape[1:])
     if lengths is None:
         return values[-1]
     at = lengths.to(values.device)

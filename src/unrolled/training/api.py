@@ -113,6 +113,7 @@ def train_with(settings: Settings, lesson: Lesson, directory: Path | None, liste
     with process_settings(settings.training), stop_flag() as stop:
         torch.manual_seed(settings.training.seed)
         net = Net(spec, reading.vocab, cells)
+        _check_carries(net, reading)
         initialise(net, settings.net.init, settings.net.init_scale, settings.net.forget_bias)
         net.boundary, net.fields = settings.data.boundary, reading.fields
         if reading.vocab is not None:
@@ -126,6 +127,15 @@ def train_with(settings: Settings, lesson: Lesson, directory: Path | None, liste
             listener.planned(_plan(material, Position(), memory[0]))
             Session(material, Position(), listener, stop).train()
     return run
+
+
+def _check_carries(net: Net, reading: Reading) -> None:
+    """Raise UsageError for a net that must see whole sequences where windows go on from one another."""
+    if reading.carries and net.is_whole:
+        raise UsageError(
+            f"layer '{net.wiring.reads_future}' reads a whole sequence, and this one is read in windows; "
+            "train the net on examples, or make it read forward only"
+        )
 
 
 def _stem(lesson: Lesson, settings: Settings) -> str:

@@ -64,7 +64,15 @@ def generate(
     """Return what a net writes in each lane, up to ``stop`` (left out) or ``longest`` ids."""
     if longest < 0:
         raise UsageError(f"longest: wanted 0 or more, came {longest}")
-    steps = written(net, inputs, lengths=lengths, seed=seed)
+    test = net.in_phase("test")
+    before = test.wiring.generator
+    try:
+        return _lanes(written(net, inputs, lengths=lengths, seed=seed), longest, stop)
+    finally:
+        test.draw_from(before)
+
+
+def _lanes(steps: Iterator[Tensor], longest: int, stop: int | None) -> list[list[int]]:
     lanes: list[list[int]] = []
     done: list[bool] = []
     for _ in range(longest):
