@@ -35,6 +35,8 @@ def lesson_of(texts: Sequence[str], net: str | None) -> tuple[Lesson, Tables | N
     if net.endswith(".prototxt"):
         return _caffe(loaded, net, texts)
     tables = {name: table for name, table in loaded.tables.items() if name not in ("about", "recipe")}
+    if texts and isinstance(tables.get("data"), dict):
+        tables["data"] = {name: value for name, value in tables["data"].items() if name != "task"}
     return _lesson(loaded, net, texts), (net, tables)
 
 
