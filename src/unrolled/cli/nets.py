@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from unrolled.net.files import Loaded
 
 PICTURES = (".svg", ".dot", ".json")
+DRAWN = 5
+"""Copies that are drawn where nothing is said."""
 
 
 @dataclass(frozen=True)
@@ -171,6 +173,8 @@ def draw(which: Which, how: Unrolled, output: Path | None) -> None:
 
     with _opened(which) as (loaded, cells):
         steps = read_steps(how.steps, loaded.spec)
+        if isinstance(steps, dict):
+            steps = {"": DRAWN, **steps}
         options: dict[str, Any] = {"phase": which.phase, "partitions": how.partitions, "cells": cells}
         if ending == ".json":
             text = json.dumps(unroll_graph(loaded.spec, steps, **options).node_link()) + "\n"
