@@ -189,3 +189,14 @@ def test_an_answer_of_length_0_is_empty(cli: Any, files: Path) -> None:
     assert cli("train", "--net", "patterns/one-to-many", *small).code == 0
     given = ["--input", '{"digit": 7}', "--input", '{"digit": 3}', "--length", 0]
     assert cli("sample", "names", *given).out == "\n\n"
+
+
+def test_a_listing_says_whose_parameters_it_leaves_out(cli: Any, here: Path) -> None:
+    Path("own.toml").write_text(
+        '[[layer]]\nname = "x"\ntype = "floats"\nsize = 3\n[[layer]]\nname = "own"\ntype = "recurrent"\n'
+        'cell = "mine.py:Mine"\nhidden = 4\nsources = ["x"]\n',
+        encoding="utf-8",
+    )
+    said = cli("net", "unroll", "own.toml", "--steps", 2)
+    assert "name it too: --cell mine.py:Mine" in said.err and said.err.count("\n") == 1
+    assert said.out.count("#own") == 3

@@ -145,6 +145,12 @@ def unroll(which: Which, how: Unrolled, as_json: bool, node_link: bool) -> None:
     with _opened(which) as (loaded, cells):
         steps = read_steps(how.steps, loaded.spec)
         graph = unroll_graph(loaded.spec, steps, partitions=how.partitions, phase=which.phase, cells=cells)
+    for name, cell in _unnamed_cells(loaded.spec, cells).items():
+        print(
+            f"note: layer '{name}' runs {cell}, which is your code, so its parameters aren't listed; "
+            f"name it too: --cell {cell}",
+            file=sys.stderr,
+        )
     if as_json or node_link:
         print(json.dumps(graph.node_link() if node_link else graph.listing()))
         return
@@ -229,6 +235,19 @@ def _opened(which: Which) -> Iterator[tuple[Loaded, Mapping[str, type[Cell]]]]:
     cells = {**loaded.cells, **_own_cells(which.cell)}
     with loaded.telling(which.phase):
         yield loaded, cells
+
+
+def _unnamed_cells(spec: Spec, cells: Mapping[str, type[Cell]]) -> dict[str, str]:
+    """Return the layers whose cells nobody named, with what the spec calls the cell."""
+    from unrolled.cells import NAMED
+    from unrolled.net.params import cell_class
+
+    known = {**NAMED, **cells}
+    return {
+        layer.name: str(layer.settings["cell"])
+        for layer in spec
+        if layer.type == "recurrent" and cell_class(layer, known, required=False) is None
+    }
 
 
 def _check_phase(phase: str | None) -> None:
