@@ -13,6 +13,7 @@ PUBLIC = {
     "NetBuilder",
     "RNN",
     "ReluRNN",
+    "answers", "generate",
     "Run", "Stream", "TrainingSettings", "Vocab", "Window", "Windows", "__version__", "chain", "detach",
     "evaluate",
     "fit", "load", "read_net", "resume", "text_pieces", "train", "unroll",

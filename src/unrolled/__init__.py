@@ -34,6 +34,8 @@ _HOME = {
     "Choice": "unrolled.sample",
     "Stream": "unrolled.sample",
     "text_pieces": "unrolled.sample",
+    "answers": "unrolled.answering",
+    "generate": "unrolled.answering",
     "Run": "unrolled.runs",
     "load": "unrolled.runs",
     "train": "unrolled.training",

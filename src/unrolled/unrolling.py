@@ -108,7 +108,7 @@ def _request(
     if state is None:
         state = initial
     else:
-        _check_state(cell, state, B)
+        check_state(cell, state, B)
     request = Request(cell, x, state, lengths=stops, reverse=reverse)
     return request if fresh is None else _with_marks(request, fresh, initial)
 
@@ -155,7 +155,8 @@ def _check_ids(cell: GatedCell, x: Tensor, stops: tuple[int, ...] | None) -> Non
         )
 
 
-def _check_state(cell: Cell, state: Any, B: int) -> None:
+def check_state(cell: Cell, state: Any, B: int) -> None:
+    """Raise UsageError unless ``state`` is one that ``cell`` can go on from in ``B`` lanes."""
     name = type(cell).__name__
     kind: Any = Tensor if cell.State is None else cell.State
     default = type(cell).initial_state is Cell.initial_state

@@ -272,7 +272,7 @@ def assert_ends_alike(net: Net, state: Any, lane: int, alone: Any, age: int) -> 
 def random_lengths(drawn: Drawn, net: Net, inputs: Mapping[str, Tensor], least: int) -> Lengths:
     """Return lengths from ``least`` on for each length by name that the inputs have."""
     source = torch.Generator().manual_seed(drawn.seed)
-    present = {net._length(name) for name in inputs} - {1}
+    present = {net.wiring.data_length(name) for name in inputs} - {1}
     return {
         name: torch.randint(least, drawn.counts[name] + 1, (drawn.lanes,), generator=source)
         for name in sorted(present, key=str)
@@ -286,7 +286,7 @@ class Lanes:
         self.net, self.lengths = net, lengths
 
     def stop(self, name: str, lane: int) -> int:
-        length = self.net._length(name)
+        length = self.net.wiring.data_length(name)
         return int(self.lengths[length][lane]) if length in self.lengths else 1
 
     def cut(self, name: str, x: Tensor, lane: int) -> Tensor:

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from unrolled import unroll
+from unrolled.answering import generate
 from unrolled.cells import named_tensors
 from unrolled.errors import NetError, UsageError
 from unrolled.net import Edge, Layer, Net, Param, Spec, reference
@@ -327,3 +328,20 @@ def test_another_phase_keeps_shared_weights_whose_owner_it_adds() -> None:
     for name, weight in net.weights().items():
         assert torch.equal(weight, before[name])
     assert {id(p) for p in train.parameters()} == {id(p) for p in net.parameters()}
+
+
+def test_to_generate_leaves_the_net_to_draw_from_where_it_drew_before() -> None:
+    ids, hot = Layer("ids", "copy", (Edge("said", shift=1),)), Layer("hot", "one-hot", (Edge("ids"),))
+    logits = Layer("logits", "linear", (Edge("hot"),), {"size": 9})
+    net = make(ids, hot, logits, Layer("said", "sample", (Edge("logits"),)))
+    before = generate(net, longest=12, seed=5)
+    torch.manual_seed(1)
+    first = net({}, steps=12)[0]["said"]
+    assert generate(net, longest=12, seed=5) == before
+    torch.manual_seed(1)
+    assert torch.equal(net({}, steps=12)[0]["said"], first)
+    net.seed(2)
+    drawn = net({}, steps=12)[0]["said"]
+    net.seed(2)
+    generate(net, longest=3, seed=9)
+    assert torch.equal(net({}, steps=12)[0]["said"], drawn)

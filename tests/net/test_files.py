@@ -61,7 +61,10 @@ params = st.builds(
     decay=numbers,
     share_from=st.text(max_size=4),
 )
-random = st.fixed_dictionaries({"low": numbers, "high": numbers}, optional={"integer": st.booleans()})
+ends = st.tuples(numbers, numbers).map(sorted).map(lambda pair: {"low": pair[0], "high": pair[1]})
+random = st.tuples(ends, st.fixed_dictionaries({}, optional={"integer": st.booleans()})).map(
+    lambda parts: {**parts[0], **parts[1]}
+)
 edges = st.one_of(
     st.builds(Edge, source=names, kind=st.sampled_from(["same", "all", "last"])),
     st.builds(Edge, source=names, shift=st.integers(1, 9), initial=st.none() | numbers | random),

@@ -12,9 +12,9 @@ import pytest
 import torch
 
 import unrolled
+from unrolled.answering import answers, generate, set_temperature
 from unrolled.cli.main import run as command
 from unrolled.data import TASKS, Batches, Examples, write_jsonl
-from unrolled.generate import answers, generate, set_temperature
 from unrolled.net import Net
 from unrolled.net.files import read_net
 
@@ -127,7 +127,7 @@ def test_K15_a_drawn_digit_is_read_row_by_row(tmp_path_factory: Any) -> None:
 def test_K14_the_examples_may_come_from_a_file_and_a_run_resumes_with_it(tmp_path: Path) -> None:
     rows = TASKS["reversed-strings"](300, 5)
     write_jsonl(rows, tmp_path / "words.jsonl")
-    words = ["--net", str(FOLDER / "many-to-many.toml"), "--task", "", "--quiet", "--sample-every", "0"]
+    words = ["--net", str(FOLDER / "many-to-many.toml"), "--quiet", "--sample-every", "0"]
     with contextlib.redirect_stdout(io.StringIO()):
         for name, updates in (("whole", 14), ("half", 7)):
             train = ["train", str(tmp_path / "words.jsonl"), "--run", str(tmp_path / name), *words]

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from unrolled.net.files import Loaded
 
 PICTURES = (".svg", ".dot", ".json")
+DRAWN = 5
+"""Copies that are drawn where nothing is said."""
 
 
 @dataclass(frozen=True)
@@ -143,6 +145,12 @@ def unroll(which: Which, how: Unrolled, as_json: bool, node_link: bool) -> None:
     with _opened(which) as (loaded, cells):
         steps = read_steps(how.steps, loaded.spec)
         graph = unroll_graph(loaded.spec, steps, partitions=how.partitions, phase=which.phase, cells=cells)
+    for name, cell in _unnamed_cells(loaded.spec, cells).items():
+        print(
+            f"note: layer '{name}' runs {cell}, which is your code, so its parameters aren't listed; "
+            f"name it too: --cell {cell}",
+            file=sys.stderr,
+        )
     if as_json or node_link:
         print(json.dumps(graph.node_link() if node_link else graph.listing()))
         return
@@ -171,6 +179,8 @@ def draw(which: Which, how: Unrolled, output: Path | None) -> None:
 
     with _opened(which) as (loaded, cells):
         steps = read_steps(how.steps, loaded.spec)
+        if isinstance(steps, dict):
+            steps = {"": DRAWN, **steps}
         options: dict[str, Any] = {"phase": which.phase, "partitions": how.partitions, "cells": cells}
         if ending == ".json":
             text = json.dumps(unroll_graph(loaded.spec, steps, **options).node_link()) + "\n"
@@ -206,7 +216,9 @@ def read_steps(words: str | None, spec: Spec) -> int | dict[str, int] | None:
             has = f"it has {', '.join(sorted(known))}" if known else "it has no named length"
             raise UsageError(f"--steps: this net has no length '{name}'; {has}{nearest(name, known)}")
         if not (number.isascii() and number.isdigit() and 0 < len(number) < 9 and int(number)):
-            wanted = "a number from 1, or one for each length as in source=4,target=3"
+            wanted = (
+                "a number from 1 to 99,999,999, or one for each length as in source=4,5 (the net's own: 5)"
+            )
             raise UsageError(f"--steps: wanted {wanted}, came {words!r}")
         found["" if name == spec.unroll else name] = int(number)
         found[name] = int(number)
@@ -223,6 +235,19 @@ def _opened(which: Which) -> Iterator[tuple[Loaded, Mapping[str, type[Cell]]]]:
     cells = {**loaded.cells, **_own_cells(which.cell)}
     with loaded.telling(which.phase):
         yield loaded, cells
+
+
+def _unnamed_cells(spec: Spec, cells: Mapping[str, type[Cell]]) -> dict[str, str]:
+    """Return the layers whose cells nobody named, with what the spec calls the cell."""
+    from unrolled.cells import NAMED
+    from unrolled.net.params import cell_class
+
+    known = {**NAMED, **cells}
+    return {
+        layer.name: str(layer.settings["cell"])
+        for layer in spec
+        if layer.type == "recurrent" and cell_class(layer, known, required=False) is None
+    }
 
 
 def _check_phase(phase: str | None) -> None:

@@ -38,9 +38,14 @@ class Voice:
         return Terminal(Console(stderr=self.json, quiet=self.quiet, highlight=False))
 
 
-def print_config(recipe: str | None, flags: Mapping[str, Any], as_json: bool) -> None:
-    """Print every setting with its value and where it came from."""
-    resolved = resolve(recipe, os.environ, flags)
+def print_config(what: What, flags: Mapping[str, Any], as_json: bool) -> None:
+    """Print every setting with its value and where it came from; a net's file is read for its settings."""
+    tables = None
+    if what.net is not None or any(text.endswith((".conf", ".prototxt")) for text in what.texts):
+        from unrolled.training.lessons import lesson_of
+
+        _, tables = lesson_of(what.texts, what.net)
+    resolved = resolve(what.recipe, os.environ, flags, tables)
     if as_json:
         print(json.dumps({"settings": to_tables(resolved.settings), "origin": resolved.origin}, indent=1))
     else:
@@ -95,6 +100,11 @@ def _check_no_chain(resolved: Resolved) -> None:
             raise UsageError(
                 f"{resolved.origin[name]} is for nets without a file; write it in the net's file"
             )
+    if resolved.origin["cell"].startswith("--") and ".py:" not in resolved.settings.net.cell:
+        raise UsageError(
+            "--cell: the net's file says which cells it has; wanted one of your own that it names, "
+            f"PATH.py:NAME, came {resolved.settings.net.cell!r}"
+        )
 
 
 @dataclass(frozen=True)

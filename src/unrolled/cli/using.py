@@ -14,7 +14,7 @@ from unrolled.errors import UsageError
 if TYPE_CHECKING:
     from unrolled.cells import Cell
     from unrolled.net import Net
-    from unrolled.sample import Stream
+    from unrolled.sample import Choice, Stream
 
 
 LENGTH = 500
@@ -53,6 +53,7 @@ def sample(
         return
     net = _load(run, cell)
     if options.inputs or net.vocab is None:
+        _check_answerable(options, chosen)
         _answer(net, options, chosen.temperature, as_json)
         return
     prime = default_prime(net) if options.prime is None else options.prime
@@ -90,7 +91,7 @@ def _sample_job(path: Path, cell: str | None, options: SampleOptions, as_json: b
     """Print what a SINGA sampling job writes."""
     import torch
 
-    from unrolled.generate import written
+    from unrolled.answering import written
     from unrolled.runs.jobs import sampling_job
     from unrolled.sample import pieces_of
 
@@ -110,13 +111,28 @@ def _sample_job(path: Path, cell: str | None, options: SampleOptions, as_json: b
     sys.stdout.write("\n")
 
 
+def _check_answerable(options: SampleOptions, choice: Choice) -> None:
+    """Raise UsageError for a flag that only the sampling of text follows."""
+    given = {
+        "--prime": options.prime is not None,
+        "--stop": options.stop is not None,
+        "--skip-unseen": options.skip_unseen,
+        "--top-k": choice.top_k,
+        "--top-p": choice.top_p < 1,
+        "--min-p": choice.min_p,
+    }
+    for flag in given:
+        if given[flag]:
+            raise UsageError(f"{flag} is for a net that writes text; one that answers --input takes none")
+
+
 def _answer(net: Net, options: SampleOptions, temperature: float, as_json: bool) -> None:
     """Print what a net that learned from examples says to each input."""
     import torch
 
-    from unrolled.generate import answers, set_temperature
+    from unrolled.answering import answers, set_temperature
 
-    names = ", ".join(net.input_names)
+    names = ", ".join(name for name in net.input_names if name not in net.target_names)
     if not options.inputs:
         raise UsageError(f"this net answers examples; give one: --input '{{...}}' with {names}")
     rows = []

@@ -56,10 +56,10 @@ def train(
     from unrolled.cli import training
 
     given = asdict(flags) if flags is not None else {}
+    what = training.What(tuple(text), net, recipe)
     if print_config:
-        training.print_config(recipe, given, json)
+        training.print_config(what, given, json)
     else:
-        what = training.What(tuple(text), net, recipe)
         training.train(what, run, given, training.Voice(quiet, json))
 
 
@@ -164,7 +164,9 @@ Phase = Annotated[str | None, Parameter(help="train, validation or test, where t
 NetCell = Annotated[str | None, Parameter(help="A cell of your own that the net uses, PATH.py:NAME.")]
 Steps = Annotated[
     str | None,
-    Parameter(help="How many steps; of named lengths as in source=4,target=3 [default: the net's]."),
+    Parameter(
+        help="How many steps; of named lengths as in source=4,5 (the net's own: 5) [default: the net's]."
+    ),
 ]
 Partitions = Annotated[
     int, Parameter(help="Into how many parts layers with a partition are split [default: 1].")

@@ -10,8 +10,9 @@ from torch import nn
 from unrolled.cells import NAMED, Cell, GatedCell
 from unrolled.errors import CellError, NetError
 from unrolled.net.layers import TYPES, LayerModule, Misfit, Shape, settings_of
-from unrolled.net.params import cell_class, owners, params_of
+from unrolled.net.params import cell_class
 from unrolled.net.schedule import Component
+from unrolled.net.sharing import share
 from unrolled.net.spec import Layer, Spec
 
 
@@ -62,7 +63,7 @@ class Builder:
                 self._make(layer)
             for layer in component.layers:
                 self._check_again(layer)
-        self._share()
+        share(self.spec, self.modules, self.cells, {name for name in self.modules if self._is_kept(name)})
 
     def _guess(self, layers: Sequence[Layer]) -> None:
         """Find the shapes inside a cycle: from what a layer says, else from the sources that are known."""
@@ -216,68 +217,9 @@ class Builder:
             raise NetError(f"layer '{layer.name}' has no size, and there are no data to tell it", layer.name)
         return settings
 
-    def _share(self) -> None:
-        """Make parameters of one name one parameter, and freeze those that never learn."""
-        known = owners(self.spec, self.cells)
-        first: dict[str, tuple[str, str]] = {}
-        groups: dict[tuple[str, str], list[str]] = {}
-        for layer in sorted(self.spec, key=lambda layer: not self._is_kept(layer.name)):
-            roles: dict[str, list[Any]] = {}
-            for param in params_of(layer, self.cells):
-                roles.setdefault(param.role, []).append(param)
-            for role, params in roles.items():
-                self._check_role(layer, role)
-                stored = [known[param.name][1] for param in params]
-                owner = first.get(stored[0])
-                if owner is None and not any(name in first for name in stored):
-                    first.update(dict.fromkeys(stored, (layer.name, role)))
-                    groups[layer.name, role] = stored
-                elif owner is not None and owner != (layer.name, role):
-                    if groups[owner] != stored:
-                        raise NetError(
-                            f"layer '{layer.name}' shares only a part of '{role}' with layer '{owner[0]}'; "
-                            "share all of its gates, or none",
-                            layer.name,
-                            "params",
-                        )
-                    self._make_one(layer, role, owner, stored[0])
-                if all(param.lr == 0 for param in params):
-                    parameter_of(self.modules[layer.name], role).requires_grad_(False)
-
     def _is_kept(self, name: str) -> bool:
         """Tell whether a layer is another phase's; its parameters stay when new layers share them."""
         return name in self.ready and self.ready[name].module is self.modules[name]
-
-    def _check_role(self, layer: Layer, role: str) -> None:
-        names = [name for name, _ in self.modules[layer.name].named_parameters()]
-        if role not in names:
-            have = ", ".join(names) or "none"
-            raise NetError(
-                f"layer '{layer.name}' ({layer.type}) has no parameter '{role}'; it has {have}",
-                layer.name,
-                "params",
-            )
-
-    def _make_one(self, layer: Layer, role: str, owner: tuple[str, str], name: str) -> None:
-        theirs = parameter_of(self.modules[owner[0]], owner[1])
-        mine = parameter_of(self.modules[layer.name], role)
-        if theirs.shape != mine.shape:
-            raise NetError(
-                f"parameter '{name}' is {list(theirs.shape)} in layer '{owner[0]}' and {list(mine.shape)} in "
-                f"layer '{layer.name}'; only equal shapes can be shared",
-                layer.name,
-                "params",
-            )
-        path, _, last = role.rpartition(".")
-        setattr(self.modules[layer.name].get_submodule(path), last, theirs)
-
-
-def parameter_of(module: nn.Module, role: str) -> nn.Parameter:
-    """Return a module's parameter by the name it has there."""
-    path, _, last = role.rpartition(".")
-    found = getattr(module.get_submodule(path), last)
-    assert isinstance(found, nn.Parameter)
-    return found
 
 
 def _kind(layer: Layer, inputs: list[Shape]) -> tuple[Any, ...]:

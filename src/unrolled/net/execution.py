@@ -7,20 +7,20 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from unrolled.cells import Cell, GatedCell
+from unrolled.cells import Cell
 from unrolled.engines.base import blank, choose
 from unrolled.net.layers import TYPES, Constant, Embedding, LayerModule, Memory, OneHot
+from unrolled.net.scan import Scan, for_cell, join, last_copy, lift, nothing
 from unrolled.net.schedule import Component
 from unrolled.net.spec import Edge, Layer, Length
-from unrolled.net.wiring import Wiring
+from unrolled.net.wiring import AGE, Wiring
 from unrolled.unrolling import unroll
 
 State = dict[str, Any]
-AGE, HELD, REAL = ":age", ":held", ":real"
-"""What else a state holds: the lanes' ages, and of a net that was started the values and lengths held. No
-layer's name has a colon."""
+HELD, REAL = ":held", ":real"
+"""What the state of a net that was started holds besides: values, and their lengths."""
 
 
 @dataclass
@@ -44,18 +44,37 @@ class Call:
 class Execution:
     """Run components in order, into ``values``, each layer's copies [n, B, ...], and ``next_state``."""
 
-    def __init__(self, wiring: Wiring, modules: Mapping[str, nn.Module], call: Call, engine: str) -> None:
-        self.wiring, self.modules, self.call, self.engine = wiring, modules, call, engine
-        self.values: dict[str, Tensor] = {name: self._shown(name, x) for name, x in call.inputs.items()}
+    def __init__(
+        self,
+        wiring: Wiring,
+        call: Call,
+        engine: str,
+        values: Mapping[str, Tensor] | None = None,
+        next_state: State | None = None,
+    ) -> None:
+        self.wiring, self.modules, self.call, self.engine = wiring, wiring.modules, call, engine
+        self.values = self._given() if values is None else dict(values)
         self.finals: dict[str, Any] = {}
-        self.next_state: State = {}
+        self.next_state: State = next_state or {}
         self._ages: dict[Length, Tensor] = {}
-        for name, value in call.state.get(HELD, {}).items():
-            self.values[name] = value.transpose(0, 1)
+
+    def _given(self) -> dict[str, Tensor]:
+        """Return the values from outside, and those that a started state holds."""
+        held = self.call.state.get(HELD, {})
+        return {
+            **{name: self._shown(name, x) for name, x in self.call.inputs.items()},
+            **{name: value.transpose(0, 1) for name, value in held.items()},
+        }
 
     def _shown(self, name: str, x: Tensor) -> Tensor:
-        """Return a value from outside as the layer's; a one-hot or embedding without a source gets ids."""
-        module = self.modules[name]
+        """Return a value from outside as the layer's; a one-hot or embedding without a source gets ids.
+
+        Floats of padded copies become 0, for not even NaN may reach a gradient from there.
+        """
+        module, lengths = self.modules[name], self.lengths_of(self.wiring.layers[name])
+        if lengths is not None and x.is_floating_point():
+            steps = torch.arange(len(x), device=x.device)
+            return blank(x, steps[:, None] < lengths.to(x.device))
         if isinstance(module, OneHot | Embedding) and name not in self.wiring.gathered:
             y: Tensor = module(x)
             return y
@@ -67,14 +86,10 @@ class Execution:
             first = component.layers[0]
             if first.name in self.values or self.wiring.length(first) not in self.call.counts:
                 continue
-            inside = set(component.names)
-            outside = (edge.source for layer in component.layers for edge in layer.sources)
-            if any(source not in inside and source not in self.values for source in outside):
+            if not component.reads <= self.values.keys() or self._waits_for_input(component):
                 continue
-            if self._waits_for_input(component):
-                continue
-            if component.scan:
-                _Scan(self, component).run()
+            if component.scan or self._starts_anew_from_another(first):
+                Scan(self, component).run()
             else:
                 self._at_once(component.layers[0])
         if self.wiring.has_age:
@@ -82,6 +97,11 @@ class Execution:
         for kept in (HELD, REAL):
             if kept in self.call.state:
                 self.next_state[kept] = self.call.state[kept]
+
+    def _starts_anew_from_another(self, layer: Layer) -> bool:
+        """Tell whether a cell is to start inside this run from the last of a layer, which no engine does."""
+        marked = self.fresh_of(layer) is not None and isinstance(self.modules[layer.name], Cell)
+        return marked and any(edge.kind == "last" for edge in layer.sources)
 
     def started(self) -> State:
         """Return the state of the part that streams, after all before it has run: what it starts from."""
@@ -202,7 +222,12 @@ class Execution:
         if edge is None:
             return cell.initial_state(self.call.lanes)
         handed_on = self._handed_on(edge, cell)
-        return handed_on if carried is None else choose(self.age(layer)[0] == 0, handed_on, carried)
+        return handed_on if carried is None else choose(self._age(layer)[0] == 0, handed_on, carried)
+
+    def fresh_state(self, layer: Layer, cell: Cell) -> Any:
+        """Return the state that a recurrent layer starts anew from at a mark."""
+        edge = next((edge for edge in layer.sources if edge.kind == "last"), None)
+        return cell.initial_state(self.call.lanes) if edge is None else self._handed_on(edge, cell)
 
     def _handed_on(self, edge: Edge, cell: Cell) -> Any:
         """Return the state that a ``last`` edge starts a cell in."""
@@ -222,17 +247,17 @@ class Execution:
     def _shifted(self, layer: Layer, number: int, edge: Edge, values: Tensor) -> Tensor:
         """Return [n, B, ...] with copy t - k at t, and what an edge starts with where there is none."""
         key = self.wiring.line(layer, number)
-        whole = torch.cat([self.delay_line(key, values[0]).transpose(0, 1), values])
+        whole = torch.cat([self.delay_line(key, edge).transpose(0, 1), values])
         if layer.name in self.wiring.streams:
             self.next_state[key] = self.next_line(layer, edge.shift, whole)
         return self.existing(layer, edge, whole[: len(values)], slice(None))
 
-    def delay_line(self, key: str, like: Tensor) -> Tensor:
-        """Return a delay line's content [B, k, ...] before this run, the oldest first; ``like`` [B, ...]."""
+    def delay_line(self, key: str, edge: Edge) -> Tensor:
+        """Return the content [B, k, ...] of an edge's delay line before this run, the oldest first."""
         if key in self.call.state:
             line: Tensor = self.call.state[key]
             return line
-        return self.wiring.empty_line(key, like)
+        return self.wiring.blank_line(edge, self.call.lanes)
 
     def next_line(self, layer: Layer, shift: int, whole: Tensor) -> Tensor:
         """Return the last ``shift`` real entries [B, k, ...] of a delay line and what came after it."""
@@ -292,138 +317,9 @@ class Execution:
         return age[-1] if lengths is None else age.gather(0, lengths.to(age.device)[None])[0]
 
 
-class _Scan:
-    """Several layers, or one that reads itself, step by step."""
-
-    def __init__(self, execution: Execution, component: Component) -> None:
-        self.run_of, self.layers = execution, component.layers
-        self.names = set(component.names)
-        self.outside: dict[tuple[str, int], Any] = {}
-        self.past: dict[str, list[Tensor]] = {name: [] for name in self.names}
-        self.states: dict[str, Any] = {}
-        self.initial: dict[str, Any] = {}
-
-    def run(self) -> None:
-        """Fill in the layers' values and what is carried of them."""
-        run, first = self.run_of, self.layers[0]
-        self._prepare()
-        self.real = run.lengths_of(first)
-        fresh = run.fresh_of(first)
-        for t in range(run.count(first)):
-            for layer in self.layers:
-                self.past[layer.name].append(self._step(layer, t, None if fresh is None else fresh[t]))
-        for layer in self.layers:
-            run.values[layer.name] = torch.cat(self.past[layer.name])
-        for layer in self.layers:
-            if layer.name in self.states:
-                run.finish(layer, self.states[layer.name])
-            for number, edge in enumerate(layer.sources):
-                if edge.source in self.names and edge.shift and layer.name in run.wiring.streams:
-                    self._carry(layer, number, edge)
-
-    def _prepare(self) -> None:
-        run = self.run_of
-        for layer in self.layers:
-            module = run.modules[layer.name]
-            feeding = run.wiring.feeding(layer) if isinstance(module, Cell) else range(len(layer.sources))
-            for number in feeding:
-                if layer.sources[number].source not in self.names:
-                    memory = number in TYPES[layer.type].remembers
-                    self.outside[layer.name, number] = (
-                        run.memory(layer, number) if memory else run.source(layer, number)
-                    )
-            if isinstance(module, Cell):
-                self.states[layer.name] = run.first_state(layer, module)
-                if run.call.fresh is not None:
-                    self.initial[layer.name] = module.initial_state(run.call.lanes)
-
-    def _step(self, layer: Layer, t: int, fresh: Tensor | None) -> Tensor:
-        """Return one copy of a layer, [1, B, ...]."""
-        run, module = self.run_of, self.run_of.modules[layer.name]
-        if isinstance(module, Cell):
-            x = for_cell(join([self._input(layer, i, t) for i in run.wiring.feeding(layer)]), module)
-            return self._cell_step(layer.name, module, x[0], t, fresh)[None]
-        if layer.name in run.wiring.gathered:
-            found: Tensor = self._input(layer, 0, t)
-            return found
-        xs = [self._input(layer, i, t) for i in range(len(layer.sources))]
-        y: Tensor = module(join(xs)) if TYPES[layer.type].joins else module(*xs)
-        mask = run.call.masks.get(layer.name)
-        return y if mask is None else y * mask[t : t + 1]
-
-    def _cell_step(self, name: str, cell: Cell, x: Tensor, t: int, fresh: Tensor | None) -> Tensor:
-        before = self.states[name]
-        if fresh is not None:
-            before = choose(fresh.to(x.device), self.initial[name], before)
-        if self.real is None:
-            y, self.states[name] = cell.step(x, before)
-            return y
-        real = (t < self.real).to(x.device)
-        y, after = cell.step(blank(x, real), before)
-        self.states[name] = choose(real, after, before)
-        return torch.where(lift(real, y.dim()), y, torch.zeros((), dtype=y.dtype))
-
-    def _input(self, layer: Layer, number: int, t: int) -> Any:
-        """Return what copy t of a layer reads from one source, [1, B, ...]."""
-        edge, run = layer.sources[number], self.run_of
-        if edge.source not in self.names:
-            found = self.outside[layer.name, number]
-            return found if isinstance(found, Memory) else found[t : t + 1]
-        if not edge.shift:
-            return self.past[edge.source][t]
-        if t >= edge.shift:
-            x = self.past[edge.source][t - edge.shift]
-        else:
-            x = self._line(layer, number, edge)[:, t][None]
-        if t >= edge.shift and run.call.fresh is None:
-            return x
-        return run.existing(layer, edge, x, slice(t, t + 1))
-
-    def _line(self, layer: Layer, number: int, edge: Edge) -> Tensor:
-        run = self.run_of
-        key = run.wiring.line(layer, number)
-        if key in run.call.state:
-            return run.delay_line(key, torch.empty(0))
-        return run.wiring.blank_line(edge, run.call.lanes)
-
-    def _carry(self, layer: Layer, number: int, edge: Edge) -> None:
-        run = self.run_of
-        line = self._line(layer, number, edge).transpose(0, 1)
-        whole = torch.cat([line, run.values[edge.source]])
-        run.next_state[run.wiring.line(layer, number)] = run.next_line(layer, edge.shift, whole)
-
-
 def _after_last_copy(cell: Cell, x: Tensor, start: Any, lengths: Tensor | None) -> Any:
     """Return a backward cell's state at its last real copy, which it walks first."""
+    if not len(x):
+        return start
     _, state = cell.step(last_copy(x, lengths), start)
     return state if lengths is None else choose(lengths.to(x.device) > 0, state, start)
-
-
-def last_copy(values: Tensor, lengths: Tensor | None) -> Tensor:
-    """Return the last real one of ``values`` [n, B, ...] in each lane; nothing for a lane that has none."""
-    if lengths is None:
-        return values[-1]
-    at = lengths.to(values.device)
-    index = (at - 1).clamp(min=0).reshape(1, -1, *(1,) * (values.dim() - 2))
-    last = values.gather(0, index.expand(1, *values.shape[1:]))[0]
-    return torch.where(lift(at > 0, last.dim()), last, nothing(last))
-
-
-def nothing(like: Tensor) -> Tensor:
-    """Return what is read where there is no copy, as a scalar: zero, or no id."""
-    return torch.full((), 0 if like.is_floating_point() else -1, dtype=like.dtype, device=like.device)
-
-
-def join(xs: list[Tensor]) -> Tensor:
-    """Lay tensors [n, B, D] side by side."""
-    return xs[0] if len(xs) == 1 else torch.cat(xs, -1)
-
-
-def for_cell(x: Tensor, cell: Cell) -> Tensor:
-    """Return items [n, B, ...] with one axis of features where the cell needs that."""
-    return x.flatten(2) if isinstance(cell, GatedCell) and x.dim() > 3 else x
-
-
-def lift(mask: Tensor, axes: int) -> Tensor:
-    """Give a mask trailing axes of length 1 until it has ``axes``."""
-    return mask.reshape(mask.shape + (1,) * (axes - mask.dim()))

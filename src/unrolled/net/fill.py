@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from unrolled.cells import GatedCell
 from unrolled.errors import NetError
-from unrolled.net.build import parameter_of
 from unrolled.net.layers.base import is_number
 from unrolled.net.params import params_of
+from unrolled.net.sharing import gates_of, parameter_of
 from unrolled.net.spec import Layer, Param
 
 if TYPE_CHECKING:
@@ -104,13 +103,5 @@ def _place(net: Net, layer: Layer, param: Param) -> Tensor:
     whole = parameter_of(module, param.role)
     if param.gate is None:
         return whole
-    if not isinstance(module, GatedCell):
-        raise NetError(f"layer '{layer.name}' has no gates", layer.name, "params")
-    gates = module.split if whole is module.h_bias else module.gates
-    if param.gate not in gates:
-        raise NetError(
-            f"layer '{layer.name}' has no gate '{param.gate}'; it has {', '.join(gates)}",
-            layer.name,
-            "params",
-        )
-    return whole.chunk(len(gates), dim=-1)[list(gates).index(param.gate)]
+    gates = gates_of(module, param.role)
+    return whole.chunk(len(gates), dim=-1)[gates.index(param.gate)]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import torch
 
-from unrolled.cells import NAMED, Cell
+from unrolled.cells import NAMED, Cell, GatedCell
 from unrolled.errors import CellError, NetError, OwnCellError, nearest
 from unrolled.net.layers import TYPES, settings_of
 from unrolled.net.spec import Layer, Param, Spec
@@ -37,7 +37,15 @@ def roles_of(layer: Layer, cells: Cells | None = None) -> tuple[str, ...]:
     if cls is None:
         return ()
     with torch.device("meta"):
-        return tuple(name for name, _ in cls(1, 1).named_parameters())
+        cell = cls(1, 1)
+    unused = biases_of(cell) if layer.settings.get("bias") is False else ()
+    return tuple(name for name, _ in cell.named_parameters() if name not in unused)
+
+
+def biases_of(cell: Cell) -> tuple[str, ...]:
+    """Return the names of a gated cell's biases; none of another cell."""
+    biases = (cell.bias, cell.h_bias) if isinstance(cell, GatedCell) else ()
+    return tuple(name for name, found in cell.named_parameters() if any(found is bias for bias in biases))
 
 
 def owners(spec: Spec, cells: Cells | None = None) -> dict[str, tuple[str, str]]:

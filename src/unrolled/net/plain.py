@@ -108,6 +108,9 @@ def edge_of(value: Any, layer: str = "", path: Place = ()) -> Edge:
         for end in ("low", "high"):
             if end not in value["initial"]:
                 raise FieldError(f"{where}: initial draws from low to high, and has no {end}", layer, at)
+        low, high = value["initial"]["low"], value["initial"]["high"]
+        if low > high:
+            raise FieldError(f"{where}: initial draws from low to high, came {low} to {high}", layer, at)
     return Edge(**value)
 
 

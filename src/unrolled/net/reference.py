@@ -14,10 +14,10 @@ from torch import Tensor
 
 from unrolled.cells import Cell
 from unrolled.errors import UsageError
-from unrolled.net.execution import for_cell
 from unrolled.net.graph import Copy, Link, UnrolledGraph, unroll_graph
 from unrolled.net.layers import TYPES, Constant, Embedding, LayerModule, Memory, OneHot
 from unrolled.net.module import Net
+from unrolled.net.scan import for_cell
 
 
 def reference(net: Net, inputs: Mapping[str, Tensor], steps: int | None = None) -> dict[str, Tensor]:

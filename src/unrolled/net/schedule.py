@@ -7,6 +7,7 @@ one scan; everything else runs for all T steps at once. Tarjan 1972, without rec
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from unrolled.errors import NetError
 from unrolled.net.spec import Layer, Spec
@@ -20,10 +21,15 @@ class Component:
     scan: bool
     """Whether they go step by step, several together or one that reads itself."""
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """The layers' names."""
         return tuple(layer.name for layer in self.layers)
+
+    @cached_property
+    def reads(self) -> frozenset[str]:
+        """The layers outside that they read."""
+        return frozenset(edge.source for layer in self.layers for edge in layer.sources) - set(self.names)
 
 
 def schedule(spec: Spec) -> tuple[Component, ...]:

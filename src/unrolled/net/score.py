@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -11,9 +10,6 @@ from torch import Tensor
 from unrolled.errors import UsageError
 from unrolled.net.execution import Execution
 from unrolled.net.layers import Loss
-
-if TYPE_CHECKING:
-    from unrolled.net.module import Net
 
 
 @dataclass(frozen=True)
@@ -32,11 +28,11 @@ class Score:
     """In how many of them every target was predicted right."""
 
 
-def score(net: Net, run: Execution) -> Score:
+def score(run: Execution) -> Score:
     """Return the sum of a run's loss layers over the real targets; counts are of the first one."""
     total, first = None, None
-    for layer in net.wiring.spec:
-        module = net.layers[layer.name]
+    for layer in run.wiring.spec:
+        module = run.modules[layer.name]
         if not isinstance(module, Loss) or layer.name not in run.values:
             continue
         output, target = run.source(layer, 0), run.source(layer, 1)
@@ -51,7 +47,7 @@ def score(net: Net, run: Execution) -> Score:
         first = first or _Judged(module.right(output.detach(), target) & counted, counted)
     if total is None or first is None:
         raise UsageError("the net has no loss whose sources are all there; give its targets too")
-    met = first.right.sum(0) == first.counted.sum(0)
+    met = (first.right == first.counted).all(0)
     some = first.counted.any(0)
     return Score(total, int(first.counted.sum()), first.right.sum(), int(some.sum()), (met & some).sum())
 

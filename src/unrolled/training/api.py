@@ -27,7 +27,15 @@ from unrolled.training.listener import Entry, Listener, Plan
 from unrolled.training.losses import Loss
 from unrolled.training.memory import estimate_memory
 from unrolled.training.own_cells import OwnCell, cell_name, own_cell
-from unrolled.training.reading import Reading, read_examples, read_hdf5, read_text, reads_text, sized
+from unrolled.training.reading import (
+    Reading,
+    check_loss,
+    read_examples,
+    read_hdf5,
+    read_text,
+    reads_text,
+    sized,
+)
 from unrolled.training.schedules import learning_rate
 from unrolled.training.session import Material, Position, Session
 from unrolled.training.stop import stop_flag
@@ -105,6 +113,7 @@ def train_with(settings: Settings, lesson: Lesson, directory: Path | None, liste
     with process_settings(settings.training), stop_flag() as stop:
         torch.manual_seed(settings.training.seed)
         net = Net(spec, reading.vocab, cells)
+        _check_carries(net, reading)
         initialise(net, settings.net.init, settings.net.init_scale, settings.net.forget_bias)
         net.boundary, net.fields = settings.data.boundary, reading.fields
         if reading.vocab is not None:
@@ -120,12 +129,23 @@ def train_with(settings: Settings, lesson: Lesson, directory: Path | None, liste
     return run
 
 
+def _check_carries(net: Net, reading: Reading) -> None:
+    """Raise UsageError for a net that must see whole sequences where windows go on from one another."""
+    if reading.carries and net.is_whole:
+        raise UsageError(
+            f"layer '{net.wiring.reads_future}' reads a whole sequence, and this one is read in windows; "
+            "train the net on examples, or make it read forward only"
+        )
+
+
 def _stem(lesson: Lesson, settings: Settings) -> str:
     return lesson.name or (Path(lesson.texts[0]).stem if lesson.texts else settings.data.task or "run")
 
 
 def _read(lesson: Lesson, settings: Settings, listener: Listener) -> Reading:
     """Open what is learned from: a text, or examples, as the net asks for."""
+    if lesson.spec is not None:
+        check_loss(lesson.spec)
     if lesson.spec is not None and not reads_text(lesson.spec):
         if lesson.hdf5:
             return read_hdf5(lesson.spec, lesson.texts, settings)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from unrolled.generate import answers
+from unrolled.answering import answers
 from unrolled.net import Net
 from unrolled.sample import Choice, Stream, default_prime, text_pieces
 from unrolled.settings import TrainingSettings

@@ -26,6 +26,7 @@ def lesson_of(texts: Sequence[str], net: str | None) -> tuple[Lesson, Tables | N
     if net is None and len(texts) == 1 and texts[0].endswith(JOBS):
         net, texts = texts[0], ()
     if net is None:
+        _check_no_job(texts)
         return Lesson(tuple(texts)), None
     net = find_net(net)
     loaded = read_net(net)
@@ -34,7 +35,16 @@ def lesson_of(texts: Sequence[str], net: str | None) -> tuple[Lesson, Tables | N
     if net.endswith(".prototxt"):
         return _caffe(loaded, net, texts)
     tables = {name: table for name, table in loaded.tables.items() if name not in ("about", "recipe")}
+    if texts and isinstance(tables.get("data"), dict):
+        tables["data"] = {name: value for name, value in tables["data"].items() if name != "task"}
     return _lesson(loaded, net, texts), (net, tables)
+
+
+def _check_no_job(texts: Sequence[str]) -> None:
+    """Raise UsageError where a net's file stands among texts, which would be learned as a text."""
+    job = next((text for text in texts if text.endswith(JOBS)), None)
+    if job is not None:
+        raise UsageError(f"{job} is a net's file among {len(texts)} texts; write --net {job}")
 
 
 def _lesson(loaded: Loaded, net: str, texts: Sequence[str], **more: Any) -> Lesson:

@@ -50,7 +50,7 @@ def estimate_memory(spec: Spec, settings: Settings, cells: Mapping[str, type[Cel
 def _sizes(spec: Spec, settings: Settings) -> str:
     data = settings.data
     widest = max((layer for layer in spec), key=_width, default=None)
-    told = f" ({_width(widest):,} in layer '{widest.name}')" if widest is not None else ""
+    told = f" ({_width(widest)} in layer '{widest.name}')" if widest is not None else ""
     return f"this net{told} with {data.lanes} lanes and windows of {data.window}"
 
 

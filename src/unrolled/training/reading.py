@@ -13,11 +13,12 @@ import torch
 from unrolled.data import Batch, Batches, Corpus, Examples, Field, HDF5Batches, Vocab, Window, Windows, task
 from unrolled.errors import UsageError
 from unrolled.net import Layer, Spec
-from unrolled.net.layers import TYPES
+from unrolled.net.layers import TYPES, Loss
 from unrolled.settings import Settings
 
 Row = Mapping[str, Any]
 SHOWN = 5
+MAX_MADE = 1_000_000
 
 
 class Says(Protocol):
@@ -94,6 +95,21 @@ def reads_text(spec: Spec | None) -> bool:
     return spec is None or any(layer.type == "text" for layer in spec)
 
 
+def check_loss(spec: Spec) -> None:
+    """Raise UsageError for a net that has targets and nothing to compare with them.
+
+    A net that only reads a text needs no loss layer: its output is compared with what the text goes on with.
+    """
+    training = list(spec.in_phase("train"))
+    if any(issubclass(TYPES[layer.type], Loss) for layer in training):
+        return
+    if not reads_text(spec) or any(layer.type == "label" for layer in training):
+        raise UsageError(
+            "the net has no loss in phase train, so there is nothing to make small; add a layer of type "
+            "softmax-loss or euclidean-loss"
+        )
+
+
 def fields_of(spec: Spec) -> tuple[Field, ...]:
     """Return what a net's inputs want of each example."""
     training = spec.in_phase("train")
@@ -134,6 +150,11 @@ def read_examples(
         if texts:
             raise UsageError(
                 f"the examples are those of the task {data.task}; leave the file out, or the task"
+            )
+        if data.examples > MAX_MADE:
+            raise UsageError(
+                f"--examples: made examples are kept in memory: wanted at most {MAX_MADE:,}, "
+                f"came {data.examples:,}"
             )
         examples = Examples.from_rows(task(data.task)(data.examples, seed), wanted)
         sha = hashlib.sha256(f"{data.task} {data.examples} {seed}".encode()).hexdigest()

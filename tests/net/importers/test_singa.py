@@ -710,11 +710,11 @@ def test_the_updater_becomes_settings_of_training(conf: Path, written: str, want
 
 def test_every_setting_of_a_job_is_one_of_unrolleds(conf: Path) -> None:
     head = UPDATER % ("kAdam", "type: kInverseT inverset_conf { final_lr: 13 }")
-    found = job(conf, head=head + "disp_freq: 20 validate_freq: 30 checkpoint_freq: 40")
+    found = job(conf, head=head + "disp_freq: 20 validate_freq: 30 checkpoint_freq: 40 debug: true")
     names = {f.name for f in fields(TrainingSettings)}
     assert set(found.training) <= names
     assert set(found.settings) - names <= {f.name for f in fields(DataSettings)}
-    wanted = {"report_every": 20, "validate_every": 30, "checkpoint_every": 40}
+    wanted = {"report_every": 20, "validate_every": 30, "checkpoint_every": 40, "debug": True}
     assert {name: found.settings[name] for name in wanted} == wanted
 
 
@@ -803,3 +803,18 @@ def test_the_shipped_job_is_the_shipped_recipe() -> None:
     same = {name: value for name, value in found.training.items() if name not in ("report_every", "epochs")}
     assert {name: getattr(recipe.training, name) for name in same} == same
     assert (found.settings["lanes"], found.settings["window"]) == (recipe.data.lanes, recipe.data.window)
+
+
+def test_a_gru_of_six_parameters_lists_six(tmp_path: Path) -> None:
+    path = tmp_path / "six.conf"
+    params = " ".join(f'param {{ name: "{name}" }}' for name in ("a", "b", "c", "d", "e", "f"))
+    path.write_text(
+        'train_one_batch { alg: kBPTT } neuralnet { unroll_len: 2 layer { name: "data" type: kCharRNN '
+        'unroll_len: 1 char_rnn_conf { path: "t" vocab_path: "v" } } layer { name: "hot" type: kOneHot '
+        'srclayers: "data" unroll_conn_type: kUnrollOneToAll onehot_conf { vocab_size: 7 } } '
+        'layer { name: "gru" type: kGRU srclayers: "hot" gru_conf { dim_hidden: 5 bias_term: false } '
+        f"{params} }} }}",
+        encoding="utf-8",
+    )
+    copies = [c for c in unroll_graph(read_job(path).spec, 2) if c.layer.name == "gru"]
+    assert [p.name for p in copies[1].params] == ["1#a", "1#b", "1#c", "1#d", "1#e", "1#f"]

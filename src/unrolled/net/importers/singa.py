@@ -101,10 +101,11 @@ class Job:
         SINGA trains on the whole text; where the job validates too, the split stays Unrolled's.
         """
         data = self.data.get("train")
+        debug = {"debug": True} if self.debug else {}
         if data is None:
-            return dict(self.training)
+            return {**debug, **self.training}
         split = {} if self.validate_freq else {"split": (1.0,)}
-        return {"lanes": data.lanes, "window": data.window, **split, **self.training}
+        return {"lanes": data.lanes, "window": data.window, **split, **debug, **self.training}
 
     def vocab(self) -> Vocab | None:
         """Read the vocabulary file, whose characters in order are the ids; None where the job names none."""
@@ -154,7 +155,10 @@ def read_vocab(file: NamedFile) -> Vocab:
     """Return the characters of a file, in order, as a vocabulary; UsageError where that can't be."""
     path = file.find()
     try:
-        return Vocab.of(list(path.read_bytes().decode("utf-8")))
+        characters = list(path.read_bytes().decode("utf-8"))
+        if not characters:
+            raise UsageError(f"{file.place}: {path} is empty; write a vocabulary: unrolled data vocab TEXT")
+        return Vocab.of(characters)
     except UnicodeDecodeError as error:
         raise UsageError(f"{file.place}: {path} is no UTF-8 text (byte {error.start})") from error
     except (OSError, TextError) as error:
@@ -187,6 +191,8 @@ def _training(job: Record, notes: list[str]) -> dict[str, Any]:
         found["checkpoint_every"] = job["checkpoint_freq"]
     if job["validate_freq"]:
         found["validate_every"] = job["validate_freq"]
+    if job["debug"]:
+        found["debug"] = True
     return found
 
 

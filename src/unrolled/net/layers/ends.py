@@ -29,7 +29,7 @@ class Loss(LayerModule):
         return torch.ones(target.shape[:2], dtype=torch.bool, device=target.device)
 
     def right(self, output: Tensor, target: Tensor) -> Tensor:
-        """Return which targets were met, [n, B] bool."""
+        """Return which targets were met, [n, B] bool; of those that don't count it says nothing."""
         raise NotImplementedError
 
 
@@ -54,20 +54,20 @@ class SoftmaxLoss(Loss):
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Return nats [n, B]."""
-        wanted = torch.where(self.targets(target), target, NO_TARGET).flatten()
+        wanted = target if self.ignore == NO_TARGET else target.where(self.targets(target), NO_TARGET)
         nats = functional.cross_entropy(
-            logits.flatten(0, 1), wanted, ignore_index=NO_TARGET, reduction="none"
+            logits.flatten(0, 1), wanted.flatten(), ignore_index=NO_TARGET, reduction="none"
         )
         return nats.view(target.shape)
 
     def targets(self, target: Tensor) -> Tensor:
         """Return where there is a target, [n, B]."""
-        there: Tensor = (target != NO_TARGET) & (target != self.ignore)
-        return there
+        there: Tensor = target != NO_TARGET
+        return there if self.ignore == NO_TARGET else there & (target != self.ignore)
 
     def right(self, output: Tensor, target: Tensor) -> Tensor:
         """Return where the target is among the likeliest ``topk``, [n, B]."""
-        return is_among(output, target, self.topk) & self.targets(target)
+        return is_among(output, target, self.topk)
 
 
 class EuclideanLoss(Loss):

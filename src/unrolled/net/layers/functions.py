@@ -333,6 +333,8 @@ class Reduce(LayerModule):
             mask = torch.ones(values.shape[:2], dtype=torch.bool, device=values.device)
         real = mask.reshape(*mask.shape, *(1,) * (values.dim() - 2))
         if self.how == "max":
+            if not len(values):
+                return values.new_zeros(1, *values.shape[1:])
             top = torch.where(real, values, -torch.inf).amax(0, keepdim=True)
             return torch.where(real.any(0, keepdim=True), top, 0.0)
         total = torch.where(real, values, 0.0).sum(0, keepdim=True)

@@ -64,7 +64,15 @@ def generate(
     """Return what a net writes in each lane, up to ``stop`` (left out) or ``longest`` ids."""
     if longest < 0:
         raise UsageError(f"longest: wanted 0 or more, came {longest}")
-    steps = written(net, inputs, lengths=lengths, seed=seed)
+    test = net.in_phase("test")
+    before = test.wiring.generator
+    try:
+        return _lanes(written(net, inputs, lengths=lengths, seed=seed), longest, stop)
+    finally:
+        test.draw_from(before)
+
+
+def _lanes(steps: Iterator[Tensor], longest: int, stop: int | None) -> list[list[int]]:
     lanes: list[list[int]] = []
     done: list[bool] = []
     for _ in range(longest):
@@ -111,7 +119,7 @@ def answers(
     if long != 1 and long not in batch.lengths:
         stop = target.size if target is not None and target.stop else None
         found = generate(net, inputs, longest=longest, stop=stop, lengths=batch.lengths, seed=seed)
-        return [_said(target, torch.tensor(ids)) for ids in found]
+        return [_said(target, torch.tensor(ids, dtype=torch.int64)) for ids in found or [[]] * len(rows)]
     with torch.inference_mode():
         values, _ = test(inputs, lengths=batch.lengths)
     output = values[test.wiring.output]
