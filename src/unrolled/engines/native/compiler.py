@@ -4,12 +4,13 @@
 
     <cache>/native/<key>/{cell.so, cell.cc, entry.json}    key: source, flags, compiler, processor
 
-An entry is put in place by one rename, so two processes may build the same at once. entry.json holds the
-library's SHA-256: one that is damaged is never loaded, it is built again.
+An entry is put in place by one rename, under a lock, so that no process takes away what another has just
+found whole. entry.json holds the library's SHA-256: one that is damaged is never loaded, it is built again.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import hashlib
@@ -17,12 +18,17 @@ import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from unrolled.data.cache import build_folder, cache_folder, key_of, read_record, writable, write_record
 from unrolled.errors import TextError
+
+try:
+    import fcntl
+except ImportError:  # not on every system; there the rename alone has to do
+    fcntl = None  # type: ignore[assignment]
 
 COMPILERS = ("c++", "g++", "clang++")
 """Their names, in the order in which they are looked for."""
@@ -94,16 +100,23 @@ class _Refused(Exception):
 
 def _library(entry: Path, source: str, compiler: Compiler, way: Sequence[str]) -> ctypes.CDLL:
     """Load the library of ``entry``; build it where it is missing or damaged."""
-    if _is_whole(entry):
-        try:
-            return ctypes.CDLL(str(entry / "cell.so"))
-        except OSError:
-            pass  # another process is just putting it there anew, or what it needs is gone
-    build_folder(entry, lambda work: _compile(work, source, compiler, way))
+    if not _is_whole(entry):
+        with _lock(entry.parent):
+            if not _is_whole(entry):  # nobody else has built it meanwhile
+                build_folder(entry, lambda work: _compile(work, source, compiler, way))
     try:
         return ctypes.CDLL(str(entry / "cell.so"))
     except OSError as error:
         raise _Refused(str(error)) from None
+
+
+@contextlib.contextmanager
+def _lock(folder: Path) -> Iterator[None]:
+    """Let one process at a time build; one that dies lets go."""
+    with (folder / "lock").open("ab") as file:
+        if fcntl is not None:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _is_whole(entry: Path) -> bool:
