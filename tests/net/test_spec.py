@@ -4,11 +4,14 @@ import itertools
 import json
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from unrolled.data import Window
 from unrolled.errors import LoadError
 from unrolled.net import Chain, Edge, Layer, Net, Spec, chain
+from unrolled.training.learner import judge
 
 chains = st.builds(
     Chain,
@@ -76,3 +79,27 @@ def test_a_layer_list_that_cannot_be_read_is_an_error_of_loading(broken: dict[st
 def test_a_spec_can_be_written_by_hand() -> None:
     spec = Spec((Layer("a", "floats", (), {"size": 3}), Layer("b", "linear", (Edge("a"),), {"size": 5})))
     assert Net(spec).output_size == 5
+
+
+def test_a_layer_list_of_the_first_format_gives_the_same_net_and_the_same_loss() -> None:
+    before = {"kind": "same", "shift": 0}
+    sources = [{"source": "onehot", **before}]
+    old = {
+        "layers": [
+            {"name": "onehot", "type": "one-hot", "sources": [], "size": 9},
+            {"name": "gru1", "type": "recurrent", "sources": sources, "cell": "gru", "hidden": 7},
+            {"name": "logits", "type": "linear", "sources": [{"source": "gru1", **before}], "size": 9},
+        ]
+    }  # fmt: skip
+    torch.manual_seed(3)
+    now = Net(chain(Chain(9, cell="gru", layers=1, hidden=7)))
+    then = Net(Spec.from_dict(old))
+    assert then.weights().keys() == now.weights().keys()
+    then.load_weights(now.weights())
+    ids = torch.randint(9, (6, 4))
+    outputs, state = then(ids[:-1])
+    wanted, wanted_state = now(ids[:-1])
+    assert torch.equal(outputs, wanted) and torch.equal(state["gru1"], wanted_state["gru1"])
+    window = Window(ids[:-1], ids[1:], None, None)
+    losses = [float(judge(net, window, None)[0].total.detach()) for net in (then, now)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)

@@ -37,7 +37,7 @@ def lesson_of(texts: Sequence[str], net: str | None) -> tuple[Lesson, Tables | N
     tables = {name: table for name, table in loaded.tables.items() if name not in ("about", "recipe")}
     if texts and isinstance(tables.get("data"), dict):
         tables["data"] = {name: value for name, value in tables["data"].items() if name != "task"}
-    return _lesson(loaded, net, texts), (net, tables)
+    return _lesson(loaded, texts, name="" if texts else _name(loaded, net)), (net, tables)
 
 
 def _check_no_job(texts: Sequence[str]) -> None:
@@ -47,17 +47,21 @@ def _check_no_job(texts: Sequence[str]) -> None:
         raise UsageError(f"{job} is a net's file among {len(texts)} texts; write --net {job}")
 
 
-def _lesson(loaded: Loaded, net: str, texts: Sequence[str], **more: Any) -> Lesson:
-    name = loaded.spec.name or Path(net.rpartition(":")[2] if ".py:" in net else net).stem
+def _lesson(loaded: Loaded, texts: Sequence[str], **more: Any) -> Lesson:
     return Lesson(
         tuple(texts),
         spec=loaded.spec,
-        name="" if texts and "name" not in more else name,
         notes=loaded.notes,
         cells=loaded.cells,
         telling=loaded.telling,
-        **{key: value for key, value in more.items() if key != "name"},
+        **more,
     )
+
+
+def _name(loaded: Loaded, net: str) -> str:
+    """Return what a net is called: by itself, by its function, or by its file."""
+    place, colon, function = net.rpartition(":")
+    return loaded.spec.name or (function if colon and place.endswith(".py") else Path(net).stem)
 
 
 def _job(loaded: Loaded, path: str, texts: Sequence[str]) -> tuple[Lesson, Tables]:
@@ -70,7 +74,7 @@ def _job(loaded: Loaded, path: str, texts: Sequence[str]) -> tuple[Lesson, Table
     tables: dict[str, dict[str, Any]] = {}
     for name, value in job.settings.items():
         tables.setdefault(GROUP_OF[name], {})[name] = value
-    return _lesson(loaded, path, found, vocab=job.vocab(), name=job.name), (path, tables)
+    return _lesson(loaded, found, vocab=job.vocab(), name=_name(loaded, path)), (path, tables)
 
 
 def _caffe(loaded: Loaded, path: str, texts: Sequence[str]) -> tuple[Lesson, Tables]:
@@ -89,7 +93,7 @@ def _caffe(loaded: Loaded, path: str, texts: Sequence[str]) -> tuple[Lesson, Tab
         notes.append(f"validation is read in batches of {train.batch_size} too")
     sources = [found[phase] for phase in ("train", "validation") if phase in found]
     lists = [_beside(source.source, Path(path).parent) for source in sources]
-    lesson = _lesson(loaded, path, lists, hdf5=True, name=net.name)
+    lesson = _lesson(loaded, lists, hdf5=True, name=_name(loaded, path))
     tables = {"data": {"lanes": train.batch_size, "shuffle": train.shuffle}}
     return replace(lesson, notes=tuple(notes)), (path, tables)
 

@@ -7,10 +7,8 @@ from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 
-UNARY = ("neg", "exp", "log", "sqrt", "abs", "tanh", "sigmoid", "erf", "softplus", "relu")
-BINARY = ("add", "sub", "mul", "div", "maximum", "minimum", "clamp_min", "clamp_max")
 COMPARISONS = ("gt", "ge", "lt", "le", "eq", "ne")
-"""The operations of a node; besides them ``where``, and the leaves ``input`` and ``const``."""
+"""The operations of a node that say yes or no, for ``where``."""
 
 _EXACT = {
     "add": lambda a, b: a + b,
@@ -21,7 +19,11 @@ _EXACT = {
 
 @dataclass(frozen=True, eq=False)
 class Node:
-    """One operation on other nodes, or a leaf: an input under its ``name``, a constant ``value``."""
+    """One operation on other nodes, or a leaf: an input under its ``name``, a constant ``value``.
+
+    Operations are neg, exp, log, sqrt, abs, tanh, sigmoid, erf, softplus and relu of one node; add, sub, mul,
+    div, maximum, minimum, clamp_min and clamp_max of two; the ``COMPARISONS``; and where, of three.
+    """
 
     op: str
     args: tuple[Node, ...] = ()
