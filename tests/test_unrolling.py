@@ -320,3 +320,24 @@ def test_auto_takes_torch_for_built_ins_and_says_why_not_for_others() -> None:
     assert choose_engine(cell, x, engine="naive") == (choose_engine(cell, x, engine="naive")[0], {})
     engine, reasons = choose_engine(Images(2, 3), torch.randn(6, 2, 2, 4, 4))
     assert (engine.name, reasons) == ("naive", {"torch": "torch has no kernel for Images"})
+
+
+@pytest.mark.parametrize("engine", ["auto", "naive", "torch"])
+def test_rows_make_ids_stand_for_rows(engine: str) -> None:
+    cell, rows = unrolled.GRU(5, 7), torch.randn(4, 5)
+    ids = torch.tensor([[0, 3], [-1, 2], [1, 1]])
+    items = torch.where(ids[..., None] >= 0, rows[ids.clamp(min=0)], 0.0)
+    y, _ = unrolled.unroll(cell, ids, rows=rows, engine=engine)
+    torch.testing.assert_close(y, unrolled.unroll(cell, items, engine=engine)[0], rtol=1e-6, atol=1e-6)
+
+
+def test_rows_that_do_not_fit_are_told() -> None:
+    cell, ids = unrolled.GRU(5, 7), torch.zeros(3, 2, dtype=torch.long)
+    with pytest.raises(
+        UsageError, match=r"takes rows \[V, 5\] of torch.float32, came torch.float32 \[4, 6\]"
+    ):
+        unrolled.unroll(cell, ids, rows=torch.randn(4, 6))
+    with pytest.raises(UsageError, match=r"rows are for ids \[T, B\] of a gated cell"):
+        unrolled.unroll(cell, torch.randn(3, 2, 5), rows=torch.randn(4, 5))
+    with pytest.raises(UsageError, match="ids from 0 to 3, or -1 for no id; came 4 at step 0, lane 0"):
+        unrolled.unroll(cell, ids + 4, rows=torch.randn(4, 5))

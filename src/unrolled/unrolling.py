@@ -24,6 +24,7 @@ def unroll(
     lengths: Tensor | Sequence[int] | None = None,
     reverse: bool = False,
     engine: str = "auto",
+    rows: Tensor | None = None,
 ) -> tuple[Tensor, Any]:
     """Run ``cell`` over ``x`` [T, B, *D] from ``state``; return y [T, B, H] and the last state.
 
@@ -42,9 +43,13 @@ def unroll(
     live on the CPU spare a wait.
 
     ``engine`` is ``auto`` (the fastest that can serve) or a name; ``choose_engine`` says which and why.
+    ``rows`` [V, D], an embedding's table, makes ids stand for its rows; ``x`` is then as good as ``rows[x]``,
+    but what a row gives is multiplied once for all steps where the engine can.
     """
-    request = _request(cell, x, state, fresh, lengths, reverse)
+    request = _request(cell, x, state, fresh, lengths, reverse, rows)
     chosen, _ = _choose(request, engine)
+    if not chosen.reads_rows:
+        request = request.looked_up()
     if x.shape[0] == 0:
         like = cell.like()
         return torch.zeros(
@@ -96,21 +101,36 @@ def _request(
     fresh: Tensor | None,
     lengths: Tensor | Sequence[int] | None,
     reverse: bool,
+    rows: Tensor | None = None,
 ) -> Request:
     """Check every argument and bring it into the one form that engines see."""
     _check_x(cell, x)
     T, B = x.shape[:2]
-    stops = _stops(lengths, T, B)
     if isinstance(cell, GatedCell) and not x.is_floating_point():
         x = x.long()
-        _check_ids(cell, x, stops)
     initial = cell.initial_state(B) if state is None or fresh is not None else None
     if state is None:
         state = initial
     else:
         check_state(cell, state, B)
-    request = Request(cell, x, state, lengths=stops, reverse=reverse)
+    request = Request(cell, x, state, lengths=_stops(lengths, T, B), reverse=reverse)
+    if rows is not None:
+        request = _with_rows(request, rows)
+    _check_ids(request)
     return request if fresh is None else _with_marks(request, fresh, initial)
+
+
+def _with_rows(request: Request, rows: Tensor) -> Request:
+    """Return ``request`` with what its ids stand for."""
+    cell, name = request.cell, type(request.cell).__name__
+    if not isinstance(cell, GatedCell) or request.x.is_floating_point():
+        raise UsageError(
+            f"rows are for ids [T, B] of a gated cell, {name} got {describe(request.x)}; leave them out"
+        )
+    if rows.dim() != 2 or rows.shape[1] != cell.input_size or rows.dtype != cell.bias.dtype:
+        wanted = f"rows [V, {cell.input_size}] of {cell.bias.dtype}"
+        raise UsageError(f"{name} takes {wanted}, came {rows.dtype} {describe(rows)}")
+    return replace(request, rows=rows)
 
 
 def _check_x(cell: Cell, x: Tensor) -> None:
@@ -140,17 +160,20 @@ def _check_x(cell: Cell, x: Tensor) -> None:
         raise UsageError(f"{name} takes floats [T, B, {D}] or whole ids [T, B], came {x.dtype} {describe(x)}")
 
 
-def _check_ids(cell: GatedCell, x: Tensor, stops: tuple[int, ...] | None) -> None:
-    """Look for ids outside −1 … D − 1; on a GPU that would be a wait, and its own kernels notice."""
-    if x.device.type != "cpu":
+def _check_ids(request: Request) -> None:
+    """Look for ids outside −1 … V − 1; on a GPU that would be a wait, and its own kernels notice."""
+    x, count = request.x, request.cell.input_size if request.rows is None else len(request.rows)
+    if not isinstance(request.cell, GatedCell) or x.is_floating_point() or x.device.type != "cpu":
         return
-    wrong = (x < -1) | (x >= cell.input_size)
-    if stops is not None:
-        wrong &= torch.arange(x.shape[0]).unsqueeze(1) < torch.tensor(stops)
+    if x.numel() == 0 or (x.min() >= -1 and x.max() < count):
+        return
+    wrong = (x < -1) | (x >= count)
+    if request.lengths is not None:
+        wrong &= request.active()
     if wrong.any():
         t, b = wrong.nonzero()[0].tolist()
         raise UsageError(
-            f"{type(cell).__name__} takes ids from 0 to {cell.input_size - 1}, or -1 for no id; "
+            f"{type(request.cell).__name__} takes ids from 0 to {count - 1}, or -1 for no id; "
             f"came {int(x[t, b])} at step {t}, lane {b}"
         )
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -310,3 +311,32 @@ def test_ids_of_one_axis_are_refused() -> None:
         UsageError, match=r"input 'text' wants whole numbers \[T, B\], came torch.int64 \[5\]"
     ):
         make_net()(torch.zeros(5, dtype=torch.long))
+
+
+def test_an_embedding_that_is_folded_is_there_for_whoever_asks() -> None:
+    net, ids = make_net("gru", embedding=5, engine="auto"), torch.randint(0, V, (4, 3))
+    [name] = [layer.name for layer in net.spec if layer.type == "embedding"]
+    assert net.wiring.foldable == {name}
+    text = next(n for n in net.input_names if n not in net.target_names)
+    values, _ = net({text: ids})
+    assert torch.equal(values[name], net.layers[name](ids))
+    values = net.judged_values(ids, ids)
+    assert values[name].grad is not None
+
+
+def test_an_embedding_that_others_read_too_is_not_folded() -> None:
+    spec = Spec(
+        (
+            *(layer for layer in chain(Chain(V, layers=1, hidden=H, embedding=5)) if layer.type != "linear"),
+            Layer("more", "linear", (Edge("embedding"),), {"size": V}),
+        )
+    )
+    embedding = next(layer.name for layer in spec if layer.type == "embedding")
+    spec = Spec(
+        tuple(
+            replace(layer, sources=(Edge(embedding),)) if layer.name == "more" else layer
+            for layer in spec
+            if not layer.type.endswith("loss")
+        )
+    )
+    assert Net(spec).wiring.foldable == set()

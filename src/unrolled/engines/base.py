@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from unrolled.cells import Cell, map_state
 
@@ -30,6 +31,15 @@ class Request:
     """Each lane's number of steps, 0 to T; None where all are T."""
     reverse: bool = False
     """Walk from the last step to the first; a mark resets after its step."""
+    rows: Tensor | None = None
+    """What ids stand for, [V, D]: an embedding's table. None: one-hot rows, or there are no ids."""
+
+    def looked_up(self) -> Request:
+        """Return the request with items in place of ids that stand for ``rows``."""
+        if self.rows is None:
+            return self
+        ids = self.x if self.lengths is None else blank(self.x, self.active())
+        return replace(self, x=look_up(self.rows, ids), rows=None)
 
     def active(self) -> Tensor:
         """Return [T, B] bool on x's device: which steps are inside their lane's length."""
@@ -45,6 +55,10 @@ class Engine(Protocol):
     def name(self) -> str:
         """What ``engine=`` calls it."""
 
+    @property
+    def reads_rows(self) -> bool:
+        """Whether it takes ids that stand for ``Request.rows``; else it is given items."""
+
     def why_not(self, request: Request) -> str | None:
         """Return None if the engine can serve ``request``, else the reason in words."""
 
@@ -53,6 +67,12 @@ class Engine(Protocol):
 
     def run(self, request: Request) -> tuple[Tensor, Any]:
         """Return y [T, B, H], zero in padded steps, and each lane's state after its last step. T ≥ 1."""
+
+
+def look_up(rows: Tensor, ids: Tensor) -> Tensor:
+    """Return the rows [*ids, D] of ``rows`` [V, D] at ``ids``; id -1 gives zeros."""
+    found = functional.embedding(ids.clamp(min=0), rows)
+    return torch.where((ids >= 0)[..., None], found, found.new_zeros(()))
 
 
 def choose(mask: Tensor, chosen: Any, other: Any) -> Any:

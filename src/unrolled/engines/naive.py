@@ -26,6 +26,7 @@ class NaiveEngine:
     """
 
     name = "naive"
+    reads_rows = False
 
     def why_not(self, request: Request) -> str | None:
         """Serve everything."""

@@ -31,6 +31,7 @@ class TorchEngine:
     """
 
     name = "torch"
+    reads_rows = False
 
     def why_not(self, request: Request) -> str | None:
         """Refuse cells whose mathematics is not torch's, odd dtypes, and too many cuts."""

@@ -51,8 +51,11 @@ class Execution:
         engine: str,
         values: Mapping[str, Tensor] | None = None,
         next_state: State | None = None,
+        *,
+        folds: bool = True,
     ) -> None:
         self.wiring, self.modules, self.call, self.engine = wiring, wiring.modules, call, engine
+        self.foldable = wiring.foldable if folds and engine in ("auto", "native") else frozenset[str]()
         self.values = self._given() if values is None else dict(values)
         self.finals: dict[str, Any] = {}
         self.next_state: State = next_state or {}
@@ -79,6 +82,14 @@ class Execution:
             y: Tensor = module(x)
             return y
         return x
+
+    def dense(self, name: str) -> Tensor:
+        """Return a layer's values; ids that stand for rows become rows."""
+        value = self.values[name]
+        if name not in self.wiring.gathered | self.foldable:
+            return value
+        rows: Tensor = self.modules[name](value)
+        return rows
 
     def run(self, components: tuple[Component, ...]) -> None:
         """Run components whose sources are all there; the others are left out."""
@@ -140,7 +151,7 @@ class Execution:
             self.values[layer.name] = module.filled(self.count(layer), self.call.lanes)
         elif isinstance(module, Cell):
             self._recurrent(layer, module)
-        elif layer.name in self.wiring.gathered:
+        elif layer.name in self.wiring.gathered | self.foldable:
             self.values[layer.name] = self.source(layer, 0)
         else:
             y = module(*self._inputs(layer))
@@ -149,7 +160,10 @@ class Execution:
             self.values[layer.name] = y
 
     def _recurrent(self, layer: Layer, cell: Cell) -> None:
-        x = for_cell(join([self.source(layer, i) for i in self.wiring.feeding(layer)]), cell)
+        feeding = self.wiring.feeding(layer)
+        x, table = for_cell(join([self.source(layer, i) for i in feeding]), cell), None
+        if layer.sources[feeding[0]].source in self.foldable:
+            table = self.modules[layer.sources[feeding[0]].source]
         backward = layer.settings.get("direction") == "backward"
         start, lengths = self.first_state(layer, cell), self.lengths_of(layer)
         y, state = unroll(
@@ -160,6 +174,7 @@ class Execution:
             lengths=lengths,
             reverse=backward,
             engine=self.engine,
+            rows=table.id_to_x if isinstance(table, Embedding) else None,
         )
         self.values[layer.name] = y
         self.finish(layer, _after_last_copy(cell, x, start, lengths) if backward else state)

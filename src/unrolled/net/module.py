@@ -251,13 +251,13 @@ class Net(nn.Module):
         call = self._call(named, state, fresh, lengths, steps)
         run = self._finished(call)
         if isinstance(inputs, Mapping):
-            return {name: self._dense(name, value) for name, value in run.values.items()}, run.next_state
+            return {name: run.dense(name) for name in run.values}, run.next_state
         if self.wiring.output not in run.values:
             missing = ", ".join(name for name in self.input_names if name not in named)
             raise UsageError(
                 f"the output '{self.wiring.output}' hangs on more inputs: {missing}; give a dict"
             )
-        return self._dense(self.wiring.output, run.values[self.wiring.output]), run.next_state
+        return run.dense(self.wiring.output), run.next_state
 
     def judge(
         self,
@@ -287,7 +287,7 @@ class Net(nn.Module):
     ) -> Values:
         """Return every layer's values after a backward pass from the loss, with their gradients kept."""
         call = self._call(self._with_targets(inputs, targets), state, fresh, lengths, None)
-        run = self._run(call)
+        run = self._run(call, folds=False)
         for value in run.values.values():
             if value.requires_grad:
                 value.retain_grad()
@@ -323,8 +323,8 @@ class Net(nn.Module):
         execution.run(tuple(c for c in wiring.components if not wiring.is_stream(c)))
         return execution.started()
 
-    def _run(self, call: Call) -> Execution:
-        execution = Execution(self.wiring, call, self.engine)
+    def _run(self, call: Call, folds: bool = True) -> Execution:
+        execution = Execution(self.wiring, call, self.engine, folds=folds)
         execution.run(self.wiring.components)
         return execution
 
@@ -397,13 +397,6 @@ class Net(nn.Module):
             told = ", ".join(given) or "none"
             raise UsageError(f"this net has the inputs {told}; give a dict of tensors")
         return feeding[0]
-
-    def _dense(self, name: str, value: Tensor) -> Tensor:
-        """Return a layer's values; a one-hot that was kept as ids becomes rows."""
-        if name not in self.wiring.gathered:
-            return value
-        rows: Tensor = self.layers[name](value)
-        return rows
 
     def seed(self, seed: int) -> Net:
         """Give the layers that draw (``sample``, random first values) a generator of their own."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from unrolled.cells import Cell, GatedCell
 from unrolled.errors import NetError
-from unrolled.net.layers import Accuracy, LayerModule, Loss, Shape
+from unrolled.net.layers import Accuracy, Embedding, LayerModule, Loss, Shape
 from unrolled.net.schedule import Component, reads_future, schedule
 from unrolled.net.spec import Edge, Layer, Length, Spec
 
@@ -39,6 +39,7 @@ class Wiring:
         self.modules: dict[str, nn.Module] = {}
         self.shapes: dict[str, Shape] = {}
         self.gathered: frozenset[str] = frozenset()
+        self.foldable: frozenset[str] = frozenset()
         self.like = torch.empty(0)
 
     def finish(self, modules: Mapping[str, nn.Module], shapes: Mapping[str, Shape]) -> None:
@@ -57,6 +58,7 @@ class Wiring:
         )
         self.inputs = self._find_inputs()
         self.scanned = {name for part in self.components if part.scan for name in part.names}
+        self.foldable = frozenset(layer.name for layer in self.spec if self._is_foldable(layer, modules))
         self.targets = self._find_targets()
         self.state_names = self._find_state_names()
         self.data_lengths = tuple(dict.fromkeys(self.data_length(name) for name in self.layers))
@@ -149,6 +151,21 @@ class Wiring:
             and len(self.feeding(reader)) == 1
             and all(edge.kind == "same" for edge in reader.sources if edge.source == layer.name)
             and all(edge.initial is None for edge in reader.sources)
+            for reader in readers
+        )
+
+    def _is_foldable(self, layer: Layer, modules: Mapping[str, nn.Module]) -> bool:
+        """Tell whether an embedding may stay ids whose rows its readers multiply once for all steps."""
+        module = modules[layer.name]
+        if not isinstance(module, Embedding) or module.bias is not None or not layer.sources:
+            return False
+        readers = [r for r in self.spec if any(edge.source == layer.name for edge in r.sources)]
+        return bool(readers) and all(
+            isinstance(modules[reader.name], GatedCell)
+            and [edge.kind for edge in reader.sources] == ["same"]
+            and reader.sources[0].shift == 0
+            and reader.name not in self.scanned
+            and reader.settings.get("direction") != "backward"
             for reader in readers
         )
 

@@ -16,7 +16,7 @@ from torch import Tensor
 import unrolled
 from unrolled.cells import BUILT_IN, map_state, named_tensors
 from unrolled.engines import ENGINES
-from unrolled.engines.native import compiler, engine, program
+from unrolled.engines.native import compiler, memory, running
 from unrolled.errors import UsageError
 from unrolled.unrolling import choose_engine
 
@@ -71,8 +71,8 @@ def scratch_full_of_nan() -> Iterator[None]:
         return torch.full(shape, torch.nan, dtype=torch.float32)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engine, "room", room)
-        patch.setattr(program, "room", room)
+        patch.setattr(running, "room", room)
+        patch.setattr(memory.Pool, "take", lambda _, *shape: room(*shape))
         yield
 
 
@@ -159,6 +159,38 @@ def test_ids_in_padding_may_be_anything(name: str) -> None:
     ids[3:, 1] = 0
     for key, part in results("native", cell, ids, None, lengths=[6, 3]).items():
         assert torch.equal(found[key], part)
+
+
+@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("V", [9, 40])
+def test_ids_that_stand_for_rows_give_the_bits_of_the_rows(name: str, V: int) -> None:
+    torch.manual_seed(V)
+    cell, rows = CELLS[name](5, 19), torch.randn(V, 5, requires_grad=True)
+    ids, lengths = torch.randint(-1, V, (6, 3)), [6, 2, 4]
+    items = torch.where(ids[..., None] >= 0, rows[ids.clamp(min=0)], 0.0)
+    found = []
+    for x, table in ((ids, rows), (items, None)):
+        y, last = unrolled.unroll(cell, x, lengths=lengths, rows=table, engine="native")
+        loss = (y * torch.arange(y.numel()).view(y.shape).sin()).sum()
+        grads = torch.autograd.grad(loss, [rows, *cell.parameters()], allow_unused=True)
+        found.append([y, *named_tensors(last).values(), *grads])
+    for ours, plain in zip(*found, strict=True):
+        if ours is None:
+            assert plain is None
+        else:
+            torch.testing.assert_close(ours, plain, rtol=1e-5, atol=1e-5)
+    assert torch.equal(found[0][0], found[1][0])
+
+
+def test_memory_is_given_back_and_taken_again_without_a_trace() -> None:
+    pool = memory.Pool()
+    a = memory.room(3, 4)
+    pool.give(a)
+    with torch.inference_mode():
+        b = pool._free[0]
+    assert b.data_ptr() == a.data_ptr()
+    pool.give(*(memory.room(n + 1) for n in range(30)))
+    assert len(pool._free) <= 16
 
 
 def test_torchs_default_dtype_does_not_matter() -> None:

@@ -30,9 +30,20 @@ def slot_order(cell: type[GatedCell]) -> tuple[list[int], list[int]]:
 
 def source_of(cell: type[GatedCell], trace: Trace) -> str:
     """Return the whole source, one string, for ``cell`` as traced."""
-    folder = resources.files("unrolled.engines.native") / "sources"
-    vector_h, kernels_h = ((folder / name).read_text("utf-8") for name in ("vector.h", "kernels.h"))
-    return "\n".join((vector_h, _constants(cell), _mathematics(cell, trace), kernels_h))
+    return "\n".join(
+        (
+            source("vector.h"),
+            _constants(cell),
+            _mathematics(cell, trace),
+            source("products.h"),
+            source("kernels.h"),
+        )
+    )
+
+
+def source(name: str) -> str:
+    """Return a file of C++ that is part of the package."""
+    return (resources.files("unrolled.engines.native") / "sources" / name).read_text("utf-8")
 
 
 def slots(cell: type[GatedCell], trace: Trace) -> list[Node]:

@@ -7,7 +7,6 @@ import functools
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from unrolled.cells import GatedCell
@@ -16,7 +15,7 @@ from unrolled.engines.native.generation import slot_order, source_of
 from unrolled.engines.native.tracing import trace
 from unrolled.errors import CellError
 
-_NUMBERS = ("T", "B", "D", "H", "threads", "reverse", "keeps")
+_NUMBERS = ("T", "B", "D", "H", "ids_count", "threads", "reverse", "keeps")
 
 
 @dataclass(frozen=True)
@@ -89,18 +88,15 @@ def _problem(fields: int, vectors: int) -> Any:
     """Return the struct Problem of kernels.h for these counts."""
     pointer, parts = ctypes.c_void_p, ctypes.c_void_p * fields
     layout: list[tuple[str, Any]] = [(name, ctypes.c_int64) for name in _NUMBERS]
-    layout += [(name, pointer) for name in ("ids", "x", "W", "U", "bias", "h_bias", "resets", "lengths")]
+    layout += [
+        (name, pointer) for name in ("ids", "x", "rows", "W", "U", "bias", "h_bias", "resets", "lengths")
+    ]
     layout += [("vectors", pointer * (vectors + 1)), ("first", parts), ("initial", parts), ("y", pointer)]
     layout += [("last", parts), ("before", parts), ("kept", pointer), ("packed", pointer)]
     layout += [("scratch", pointer), ("d_y", pointer), ("d_last", parts), ("d_first", parts)]
-    layout += [("d_initial", parts)]
-    layout += [(name, pointer) for name in ("d_vectors", "d_W", "d_x", "W_slots", "U_slots", "sums")]
+    layout += [("d_initial", parts), ("d_vectors", pointer), ("d_sums", pointer), ("d_table", pointer)]
+    layout += [(name, pointer) for name in ("d_x", "d_rows", "W_slots", "U_slots")]
     return type("Problem", (ctypes.Structure,), {"_fields_": layout})
-
-
-def room(*shape: int) -> Tensor:
-    """Return memory for float32 numbers, whatever is in it, and whatever torch's defaults are."""
-    return torch.empty(shape, dtype=torch.float32, device="cpu")
 
 
 def _address(tensor: Tensor | None) -> int | None:

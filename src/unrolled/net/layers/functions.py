@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from unrolled.engines.base import look_up
 from unrolled.net.layers.base import (
     AXIS,
     COUNT,
@@ -82,8 +82,7 @@ class Embedding(LayerModule):
 
     def forward(self, ids: Tensor) -> Tensor:
         """Return rows [n, B, E] of the table."""
-        rows = functional.embedding(ids.clamp(min=0), self.id_to_x)
-        rows = torch.where((ids >= 0)[..., None], rows, rows.new_zeros(()))
+        rows = look_up(self.id_to_x, ids)
         return rows if self.bias is None else rows + self.bias
 
 

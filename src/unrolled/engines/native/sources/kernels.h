@@ -15,9 +15,10 @@
 enum { TILE = GATES >= 4 ? 1 : 4 / GATES };  // vectors of units worked on together
 
 struct Problem {
-  int64_t T, B, D, H, threads, reverse, keeps;
-  const int64_t *ids;      // [T, B] or null
+  int64_t T, B, D, H, ids_count, threads, reverse, keeps;
+  const int64_t *ids;      // [T, B], −1 to ids_count − 1, or null
   const float *x;          // [T, B, D] or null
+  const float *rows;       // [ids_count, D], what the ids stand for; null: rows of the identity, or no ids
   const float *W, *U;      // [D, GATES·H], [H, GATES·H]
   const float *bias;       // [GATES·H]
   const float *h_bias;     // [SPLIT·H]
@@ -36,122 +37,38 @@ struct Problem {
   const float *d_last[FIELDS];         // [B, H] or null
   float *d_first[FIELDS];              // [B, H]
   float *d_initial[FIELDS];            // [B, H] where there are resets, zeros
-  float *d_vectors;                    // [threads, VECTORS, P], zeros
-  float *d_W;                          // [D, GATES·H] where ids, zeros
-  float *d_x;                          // [T, B, D] or null
-  float *W_slots, *U_slots;            // [D, GATES·P], [H, GATES·P]: gradients in the order of slots; or null
-  float *sums;                         // [SLOTS, P]: the slots' gradients summed over rows
+  float *d_vectors;                    // [threads, VECTORS, P]
+  float *d_sums;                       // [threads, SLOTS, P]: the slots' gradients summed over rows
+  float *d_table;                      // [ids_count, GATES·P] where ids, in the order of slots
+  float *d_x, *d_rows;                 // [T, B, D], [ids_count, D]; or null
+  float *W_slots, *U_slots;            // [D, GATES·P], [H, GATES·P], in the order of slots; or null
 };
 
-INLINE long padded(long n) { return (n + LANES - 1) / LANES * LANES; }
-INLINE long smaller(long a, long b) { return a < b ? a : b; }
-
-// c [R, NV vectors] += a [R, K] · b [K, NV vectors]; a's rows are lda apart, its columns step apart
-template <int R, int NV>
-INLINE void tile(const float *a, long lda, long step, const float *b, long ldb, long K, float *c, long ldc) {
-  V sum[R][NV];
-#pragma GCC unroll 16
-  for (int r = 0; r < R; r++)
-#pragma GCC unroll 8
-    for (int v = 0; v < NV; v++) sum[r][v] = load(c + r * ldc + v * LANES);
-  for (long k = 0; k < K; k++) {
-    const float *row = b + k * ldb;
-    V w[NV];
-#pragma GCC unroll 8
-    for (int v = 0; v < NV; v++) {
-      w[v] = load(row + v * LANES);
-      __builtin_prefetch(row + 12 * ldb + v * LANES);
-    }
-#pragma GCC unroll 16
-    for (int r = 0; r < R; r++) {
-      V factor = splat(a[r * lda + k * step]);
-#pragma GCC unroll 8
-      for (int v = 0; v < NV; v++) sum[r][v] = fma(factor, w[v], sum[r][v]);
-    }
-  }
-#pragma GCC unroll 16
-  for (int r = 0; r < R; r++)
-#pragma GCC unroll 8
-    for (int v = 0; v < NV; v++) store(c + r * ldc + v * LANES, sum[r][v]);
-}
-
-// How many rows of NV vectors fit into the registers beside the NV of b.
-constexpr int most_rows(int NV) {
-  int rows = (REGISTERS - (REGISTERS == 32 ? 2 : 1) - NV) / NV;
-  return rows > 8 ? 8 : rows < 1 ? 1 : rows;
-}
-
-template <int R, int NV>
-INLINE void tile_of(long rows, const float *a, long lda, long step, const float *b, long ldb, long K, float *c,
-                    long ldc) {
-  if (rows == R) tile<R, NV>(a, lda, step, b, ldb, K, c, ldc);
-  else if constexpr (R > 1) tile_of<R - 1, NV>(rows, a, lda, step, b, ldb, K, c, ldc);
-}
-
-template <int NV>
-__attribute__((noinline)) static void product(long rows, const float *a, long lda, const float *b, long ldb, long K,
-                                              float *c, long ldc) {
-  if constexpr (NV > 6) {
-    product<4>(rows, a, lda, b, ldb, K, c, ldc);
-    product<NV - 4>(rows, a, lda, b + 4 * LANES, ldb, K, c + 4 * LANES, ldc);
-  } else {
-    constexpr int most = most_rows(NV);
-    long tiles = (rows + most - 1) / most, r = 0;
-    for (long n = tiles; n > 0; n--) {
-      long now = (rows - r + n - 1) / n;
-      tile_of<most, NV>(now, a + r * lda, lda, 1, b, ldb, K, c + r * ldc, ldc);
-      r += now;
-    }
-  }
-}
-
-// The same for a number of vectors that is known when running.
-template <int NV, int STEP>
-INLINE void product_of(long vectors, long rows, const float *a, long lda, const float *b, long ldb, long K, float *c,
-                       long ldc) {
-  if (vectors == NV) product<NV>(rows, a, lda, b, ldb, K, c, ldc);
-  else if constexpr (NV > STEP) product_of<NV - STEP, STEP>(vectors, rows, a, lda, b, ldb, K, c, ldc);
-}
-
-// One tile of an outer product: a [OUTER] side by side for each k, b [vectors · LANES].
-template <int NV>
-INLINE void outer_tile(long vectors, long rows, const float *a, const float *b, long ldb, long K, float *c, long ldc) {
-  if (vectors == NV) tile_of<most_rows(4), NV>(rows, a, 1, most_rows(4), b, ldb, K, c, ldc);
-  else if constexpr (NV > 1) outer_tile<NV - 1>(vectors, rows, a, b, ldb, K, c, ldc);
-}
-
-// weights [K, GATES·H] in panels of TILE vectors of units: [K, GATES, units of the panel], in the order of slots
+// weights [K, GATES·H] in panels of TILE vectors of units: [K, GATES, units of the panel] in words, in the order
+// of slots. The panel of unit j begins at j · GATES · words(K).
 static void pack_forward(const float *weights, const int *order, long K, long H, float *out) {
   const long step = TILE * LANES, P = padded(H);
   for (long j = 0; j < P; j += step) {
-    long width = smaller(step, P - j);
-    for (long k = 0; k < K; k++)
+    const long width = smaller(step, P - j);
+    for (long k = 0; k < K; k += PAIR)
       for (int g = 0; g < GATES; g++) {
-        const float *from = weights + (k * GATES + order[g]) * H;
+        const float *from = weights + (k * GATES + order[g]) * H + j;
         for (long v = 0; v < width; v += LANES, out += LANES) {
-          long left = H - j - v;
-          store(out, left > 0 ? load_part(from + j + v, left) : V{});
+          const long left = H - j - v;
+          V low = left > 0 ? load_part(from + v, left) : V{}, high = V{};
+          if (PAIR == 2 && left > 0 && k + 1 < K) high = load_part(from + GATES * H + v, left);
+          store(out, join(low, high));
         }
       }
   }
 }
 
-enum { BACK = 4 };  // vectors of a panel of the transposed weights
-
-// weights [K, GATES·H] transposed, in panels of BACK vectors of rows: [GATES·P, rows of the panel]
+// weights [K, GATES·H] transposed, in panels of rows: [GATES·P, rows of the panel] in words, in the order of slots
 static void pack_backward(const float *weights, const int *order, long K, long H, float *out) {
-  const long P = padded(H), step = BACK * LANES;
-  for (long j = 0; j < padded(K); j += step) {
-    long width = smaller(step, padded(K) - j);
-    memset(out, 0, (size_t)(GATES * P * width) * 4);
-    for (long n = 0; n < width && j + n < K; n++)
-      for (int g = 0; g < GATES; g++) {
-        const float *from = weights + ((j + n) * GATES + order[g]) * H;
-        float *to = out + g * P * width + n;
-        for (long u = 0; u < H; u++) to[u * width] = from[u];
-      }
-    out += GATES * P * width;
-  }
+  const long P = padded(H), all = GATES * P / PAIR;
+  memset(out, 0, (size_t)(padded(K) * all) * 4);
+  for (int g = 0; g < GATES; g++)
+    pack_panels(weights + order[g] * H, 1, GATES * H, H, K, out, all, g * P / PAIR);
 }
 
 INLINE long step_of(const Problem &p, long walked) { return p.reverse ? p.T - 1 - walked : walked; }
@@ -171,8 +88,12 @@ static void copy_rows(const float *from, long from_width, float *to, long to_wid
   }
 }
 
+// The part of a problem that has weights of x: its items, or what few ids stand for.
+INLINE bool has_table(const Problem &p) { return p.ids && (p.rows || p.ids_count <= p.T * p.B); }
+INLINE long num_items(const Problem &p) { return p.x ? p.T * p.B : p.rows ? p.ids_count : 0; }
+
 struct Packed {
-  float *bias, *vectors, *x, *h;  // [SLOTS, P], [VECTORS, P], panels of W, panels of U
+  float *bias, *vectors, *h, *x, *table;  // [SLOTS, P], [VECTORS, P], panels of U, panels of W, [ids + 1, GATES·P]
 };
 
 INLINE Packed places(const Problem &p) {
@@ -182,6 +103,7 @@ INLINE Packed places(const Problem &p) {
   at.vectors = at.bias + SLOTS * P;
   at.h = at.vectors + VECTORS * P;
   at.x = at.h + P * GATES * P;  // U transposed has P rows, U has H
+  at.table = at.x + (num_items(p) ? padded(p.D) * GATES * P : 0);
   return at;
 }
 
@@ -193,17 +115,45 @@ static void pack_rows(const Problem &p, const Packed &at) {
   for (int n = 0; n < VECTORS; n++) copy_rows(p.vectors[n], p.H, at.vectors + n * P, P, 1);
 }
 
-// The sums' starts for a panel of `count` vectors of units from unit j on: bias, or bias + row of W.
-INLINE void start(const Problem &p, const Packed &at, long place, long j, long count, float *out) {
-  const long P = padded(p.H), id = p.ids ? p.ids[place] : -1;
-  for (int s = 0; s < SLOTS; s++)
+// The sums' starts for `count` vectors of units from unit j on: bias, or bias + row of W.
+INLINE void start(const Problem &p, const Packed &at, long id, long j, long count, int slots, float *out) {
+  const long P = padded(p.H);
+  for (int s = 0; s < slots; s++)
     for (long v = 0; v < count; v++) {
-      long unit = j + v * LANES;
+      const long unit = j + v * LANES;
       V sum = load(at.bias + s * P + unit);
       if (s < GATES && id >= 0 && unit < p.H)
         sum = load_part(p.W + (id * GATES + ON_X[s]) * p.H + unit, p.H - unit) + sum;
       store(out + (s * count + v) * LANES, sum);
     }
+}
+
+// What each id begins the sums with, in the order of forward_rows' panels; the row after the last is for no id.
+static void make_table(const Problem &p, const Packed &at, float *room) {
+  const long P = padded(p.H), wide = GATES * P, ids = p.ids_count;
+  Rows items = {p.rows, p.D};
+  if (p.rows) items = as_words(items, p.D, ids, room);
+  for (long j = 0; j < P; j += TILE * LANES) {
+    const long count = smaller(TILE, (P - j) / LANES), ld = GATES * count * LANES;
+    for (long id = 0; id <= ids; id++)
+      start(p, at, p.rows || id == ids ? -1 : id, j, count, GATES, at.table + id * wide + j * GATES);
+    if (p.rows)
+      product_of<GATES * TILE, GATES>(GATES * count, ids, items, at.x + j * GATES * words(p.D), ld, words(p.D),
+                                      at.table + j * GATES, wide);
+  }
+}
+
+// The same starts, from the table where there is one.
+INLINE void begin(const Problem &p, const Packed &at, bool table, long place, long j, long count, float *out) {
+  long id = p.ids ? p.ids[place] : -1;
+  if (!table) {
+    start(p, at, id, j, count, SLOTS, out);
+    return;
+  }
+  const long P = padded(p.H), width = GATES * count * LANES;
+  memcpy(out, at.table + (id < 0 ? p.ids_count : id) * GATES * P + j * GATES, (size_t)width * 4);
+  for (int n = 0; n < SPLIT; n++)
+    memcpy(out + width + n * count * LANES, at.bias + (GATES + n) * P + j, (size_t)(count * LANES) * 4);
 }
 
 // One step of a panel's units for one row, from the finished sums.
@@ -225,8 +175,14 @@ INLINE void finish(const Problem &p, const Packed &at, long t, long b, long plac
   }
 }
 
-static void forward_rows(const Problem &p, const Packed &at, long from, long to, float *sums) {
+INLINE long row_of_forward(const Problem &p) {
+  return SLOTS * TILE * LANES + room_for_words(p.D) + room_for_words(p.H);
+}
+
+static void forward_rows(const Problem &p, const Packed &at, long from, long to, float *scratch) {
   const long P = padded(p.H), rows = to - from, wide = SLOTS * TILE * LANES;
+  const bool table = has_table(p);
+  float *sums = scratch, *x_words = sums + rows * wide, *h_words = x_words + rows * room_for_words(p.D);
   for (int f = 0; f < FIELDS; f++)
     copy_rows(p.first[f] + from * p.H, p.H, p.before[f] + (place_of(p, 0) * p.B + from) * P, P, rows);
   for (long walked = 0; walked <= p.T; walked++) {
@@ -236,17 +192,17 @@ static void forward_rows(const Problem &p, const Packed &at, long from, long to,
         for (int f = 0; f < FIELDS; f++)
           copy_rows(p.initial[f] + b * p.H, p.H, p.before[f] + (place * p.B + b) * P, P, 1);
     if (walked == p.T) break;
-    const float *h = p.before[0] + (place * p.B + from) * P;
+    Rows h = as_words({p.before[0] + (place * p.B + from) * P, P}, p.H, rows, h_words), x = {};
+    if (p.x) x = as_words({p.x + (t * p.B + from) * p.D, p.D}, p.D, rows, x_words);
     for (long j = 0; j < P; j += TILE * LANES) {
       const long count = smaller(TILE, (P - j) / LANES), ld = GATES * count * LANES;
-      for (long r = 0; r < rows; r++) start(p, at, t * p.B + from + r, j, count, sums + r * wide);
+      for (long r = 0; r < rows; r++) begin(p, at, table, t * p.B + from + r, j, count, sums + r * wide);
       if (p.x)
-        product_of<GATES * TILE, GATES>(GATES * count, rows, p.x + (t * p.B + from) * p.D, p.D,
-                                        at.x + j * GATES * p.D, ld, p.D, sums, wide);
-      product_of<GATES * TILE, GATES>(GATES * count, rows, h, P, at.h + j * GATES * p.H, ld, p.H,
+        product_of<GATES * TILE, GATES>(GATES * count, rows, x, at.x + j * GATES * words(p.D), ld, words(p.D), sums,
+                                        wide);
+      product_of<GATES * TILE, GATES>(GATES * count, rows, h, at.h + j * GATES * words(p.H), ld, words(p.H),
                                       sums + SPLIT * count * LANES, wide);
-      for (long r = 0; r < rows; r++)
-        finish(p, at, t, from + r, place, next, j, count, sums + r * wide);
+      for (long r = 0; r < rows; r++) finish(p, at, t, from + r, place, next, j, count, sums + r * wide);
     }
   }
   for (int f = 0; f < FIELDS; f++)
@@ -255,7 +211,8 @@ static void forward_rows(const Problem &p, const Packed &at, long from, long to,
 
 // Gradients of the slots of one row, in place of what was kept; d_state becomes the gradient of the state
 // before, but for h's product.
-INLINE void unfinish(const Problem &p, const Packed &at, long t, long b, float *d_state, long field, float *d_vectors) {
+INLINE void unfinish(const Problem &p, const Packed &at, long t, long b, float *d_state, long field, float *d_vectors,
+                     float *d_sums) {
   const long P = padded(p.H), H = p.H, row = t * p.B + b;
   float *kept = p.kept + row * SLOTS * P;
   if (!is_active(p, t, b)) {
@@ -276,10 +233,10 @@ INLINE void unfinish(const Problem &p, const Packed &at, long t, long b, float *
     for (int s = 0; s < SLOTS; s++) {
       store(kept + s * P + unit, d_slot[s]);
       for (long u = H - unit; u < LANES; u++) kept[s * P + unit + u] = 0.0f;
+      add(d_sums + s * P + unit, d_slot[s]);
     }
     for (int f = 0; f < FIELDS; f++) store(d_state + f * field + unit, d_before[f]);
-    for (int n = 0; n < VECTORS; n++)
-      store(d_vectors + n * P + unit, load(d_vectors + n * P + unit) + d_vector[n]);
+    for (int n = 0; n < VECTORS; n++) add(d_vectors + n * P + unit, d_vector[n]);
   }
 }
 
@@ -293,8 +250,16 @@ static void unreset(const Problem &p, long walked, long b, float *d_state, long 
   }
 }
 
-static void backward_rows(const Problem &p, const Packed &at, long from, long to, float *d_states, float *d_vectors) {
+INLINE long row_of_backward(const Problem &p) {
+  const long P = padded(p.H);
+  return FIELDS * P + room_for_words(GATES * P);
+}
+
+static void backward_rows(const Problem &p, const Packed &at, long from, long to, float *d_states, float *d_vectors,
+                          float *d_sums) {
   const long P = padded(p.H), rows = to - from, field = rows * P;
+  memset(d_vectors, 0, (size_t)(VECTORS * P) * 4);
+  memset(d_sums, 0, (size_t)(SLOTS * P) * 4);
   for (int f = 0; f < FIELDS; f++) {
     if (p.d_last[f]) copy_rows(p.d_last[f] + from * p.H, p.H, d_states + f * field, P, rows);
     else memset(d_states + f * field, 0, (size_t)field * 4);
@@ -303,89 +268,64 @@ static void backward_rows(const Problem &p, const Packed &at, long from, long to
     const long t = step_of(p, walked);
     for (long r = 0; r < rows; r++) {
       unreset(p, walked + 1, from + r, d_states + r * P, field);
-      unfinish(p, at, t, from + r, d_states + r * P, field, d_vectors);
+      unfinish(p, at, t, from + r, d_states + r * P, field, d_vectors, d_sums);
     }
-    const float *d_h_slots = p.kept + ((t * p.B + from) * SLOTS + SPLIT) * P;
-    const long K = GATES * P, block = 512;
-    for (long k = 0; k < K; k += block)
-      for (long j = 0; j < P; j += BACK * LANES) {
-        const long width = smaller(BACK * LANES, P - j);
-        product_of<BACK, 1>(width / LANES, rows, d_h_slots + k, SLOTS * P, at.h + j * K + k * width, width,
-                            smaller(block, K - k), d_states + j, P);
-      }
+    Rows d_h_slots = {p.kept + ((t * p.B + from) * SLOTS + SPLIT) * P, SLOTS * P};
+    d_h_slots = as_words(d_h_slots, GATES * P, rows, d_states + FIELDS * field);
+    times_panels(rows, d_h_slots, at.h, GATES * P / PAIR, p.H, d_states, P);
   }
   for (long r = 0; r < rows; r++) unreset(p, 0, from + r, d_states + r * P, field);
   for (int f = 0; f < FIELDS; f++)
     copy_rows(d_states + f * field, P, p.d_first[f] + from * p.H, p.H, rows);
 }
 
-static void scatter_rows(const Problem &p) {
-  const long P = padded(p.H);
-  for (long place = 0; place < p.T * p.B; place++) {
-    const long id = p.ids[place];
-    if (id < 0) continue;
-    for (int g = 0; g < GATES; g++) {
-      float *to = p.d_W + (id * GATES + ON_X[g]) * p.H;
-      const float *from = p.kept + (place * SLOTS + g) * P;
-      for (long unit = 0; unit < p.H; unit += LANES) {
-        long n = p.H - unit;
-        store_part(to + unit, load_part(to + unit, n) + load_part(from + unit, n), n);
-      }
-    }
-  }
-}
-
-enum { DEPTH = 256, CHUNK = 96, OUTER = most_rows(BACK) };
+enum { CHUNK = 96 };
 
 INLINE long room_to_weigh(const Problem &p) {
-  const long widest = p.H > p.D ? p.H : p.D;
-  return (widest + OUTER) * DEPTH + DEPTH * BACK * LANES + CHUNK * BACK * LANES;
+  const long chunk = CHUNK * (padded(p.D) + room_for_words(GATES * padded(p.H)));
+  const long outer = room_for_outer(p.H > p.D ? p.H : p.D);
+  return outer > chunk ? outer : chunk;
 }
 
-// c [M, from:to] = Σ over rows of a [row, M]ᵀ b [row, from:to], rows ascending in one chain; whole vectors.
-static void outer_product(long rows, const float *a, long lda, long M, const float *b, long ldb, long from, long to,
-                          float *c, long ldc, float *scratch) {
-  float *panels = scratch, *panel_b = scratch + (M + OUTER) / OUTER * OUTER * DEPTH;
-  for (long m = 0; m < M; m++) memset(c + m * ldc + from, 0, (size_t)(to - from) * 4);
-  for (long first = 0; first < rows; first += DEPTH) {
-    const long depth = smaller(DEPTH, rows - first);
-    for (long k = 0; k < depth; k++)
-      for (long m = 0; m < M; m += OUTER)
-        memcpy(panels + m * DEPTH + k * OUTER, a + (first + k) * lda + m, (size_t)smaller(OUTER, M - m) * 4);
-    for (long j = from; j < to; j += BACK * LANES) {
-      const long width = smaller(BACK * LANES, to - j);
-      for (long k = 0; k < depth; k++)
-        memcpy(panel_b + k * width, b + (first + k) * ldb + j, (size_t)width * 4);
-      for (long m = 0; m < M; m += OUTER)
-        outer_tile<BACK>(width / LANES, smaller(OUTER, M - m), panels + m * DEPTH, panel_b, width, depth,
-                         c + m * ldc + j, ldc);
-    }
-  }
+// The columns from:to of the table's gradient: each id's steps summed.
+static void gather(const Problem &p, long from, long to) {
+  const long wide = GATES * padded(p.H), ld = SLOTS * padded(p.H);
+  for (long id = 0; id < p.ids_count; id++) memset(p.d_table + id * wide + from, 0, (size_t)(to - from) * 4);
+  for (long place = 0; place < p.T * p.B; place++)
+    if (p.ids[place] >= 0)
+      for (long u = from; u < to; u += LANES)
+        add(p.d_table + p.ids[place] * wide + u, load(p.kept + place * ld + u));
 }
 
-// One thread's share of what is left when all steps are done: gradients of x, W, U and the biases.
-static void weigh(const Problem &p, const Packed &at, long k, long n, float *scratch) {
-  const long P = padded(p.H), rows = p.T * p.B, ld = SLOTS * P, vectors = GATES * P / LANES;
+// The gradients of the slots on x's side: a row for each item.
+INLINE Rows d_items(const Problem &p) {
+  const long P = padded(p.H);
+  return p.x ? Rows{p.kept, SLOTS * P} : Rows{p.d_table, GATES * P};
+}
+
+// One thread's share of the weights' gradients, when all steps are done: some columns of each.
+static void weigh(const Problem &p, long k, long n, float *scratch) {
+  const long P = padded(p.H), ld = SLOTS * P, wide = GATES * P, vectors = wide / LANES;
   const long from = vectors * k / n * LANES, to = vectors * (k + 1) / n * LANES;
-  if (p.W_slots) outer_product(rows, p.x, p.D, p.D, p.kept, ld, from, to, p.W_slots, GATES * P, scratch);
+  if (p.d_table) gather(p, from, to);
+  if (p.W_slots)
+    outer_product(num_items(p), {p.x ? p.x : p.rows, p.D}, p.D, d_items(p), wide, from, to, p.W_slots, wide, scratch);
   if (p.U_slots)
-    outer_product(rows, p.before[0], P, p.H, p.kept + SPLIT * P, ld, from, to, p.U_slots, GATES * P, scratch);
-  const long first = ld / LANES * k / n * LANES, last = ld / LANES * (k + 1) / n * LANES;
-  memset(p.sums + first, 0, (size_t)(last - first) * 4);
-  for (long row = 0; row < rows; row++)
-    for (long u = first; u < last; u += LANES) store(p.sums + u, load(p.sums + u) + load(p.kept + row * ld + u));
-  if (!p.d_x) return;
-  const long K = GATES * P, step = BACK * LANES, block = 512;
-  for (long r = rows * k / n, stop = rows * (k + 1) / n; r < stop; r += CHUNK)
-    for (long j = 0; j < p.D; j += step) {
-      const long now = smaller(CHUNK, stop - r), width = smaller(step, padded(p.D) - j);
-      memset(scratch, 0, (size_t)(now * width) * 4);
-      for (long q = 0; q < K; q += block)
-        product_of<BACK, 1>(width / LANES, now, p.kept + r * ld + q, ld, at.x + j * K + q * width, width,
-                            smaller(block, K - q), scratch, width);
-      for (long i = 0; i < now; i++)
-        memcpy(p.d_x + (r + i) * p.D + j, scratch + i * width, (size_t)smaller(width, p.D - j) * 4);
-    }
+    outer_product(p.T * p.B, {p.before[0], P}, p.H, {p.kept + SPLIT * P, ld}, wide, from, to, p.U_slots, wide, scratch);
+}
+
+// One thread's share of the items' gradients.
+static void hand_back(const Problem &p, const Packed &at, long k, long n, float *scratch) {
+  const long P = padded(p.D), count = num_items(p);
+  float *d = p.x ? p.d_x : p.d_rows, *sums = scratch, *room = sums + CHUNK * P;
+  const Rows d_slots = d_items(p);
+  for (long r = count * k / n, stop = count * (k + 1) / n; r < stop; r += CHUNK) {
+    const long now = smaller(CHUNK, stop - r);
+    Rows part = as_words({d_slots.at + r * d_slots.apart, d_slots.apart}, GATES * padded(p.H), now, room);
+    memset(sums, 0, (size_t)(now * P) * 4);
+    times_panels(now, part, at.x, GATES * padded(p.H) / PAIR, p.D, sums, P);
+    copy_rows(sums, P, d + r * p.D, p.D, now);
+  }
 }
 
 extern "C" {
@@ -393,15 +333,16 @@ extern "C" {
 int64_t lanes() { return LANES; }
 int64_t size_of_problem() { return sizeof(Problem); }
 int64_t room_for_weights(const Problem *p) {
-  const long P = padded(p->H);
-  return (SLOTS + VECTORS) * P + (P + (p->x ? padded(p->D) : 0)) * GATES * P;
+  const long P = padded(p->H), x = num_items(*p) ? padded(p->D) : 0, table = has_table(*p) ? p->ids_count + 1 : 0;
+  return (SLOTS + VECTORS) * P + (P + x + table) * GATES * P;
 }
-// Each row has a panel of sums when walking forward, and a state's gradient when walking back; after that
-// each thread has room for panels.
+// Each row has a panel of sums when walking forward, and a state's gradient when walking back; before and after
+// that there is room for a table's rows and for panels.
 int64_t room_for_threads(const Problem *p) {
-  const long forward = SLOTS * TILE * LANES, backward = FIELDS * padded(p->H);
-  const long walking = p->B * (forward > backward ? forward : backward), after = p->threads * room_to_weigh(*p);
-  return walking > after ? walking : after;
+  const long forward = row_of_forward(*p), backward = row_of_backward(*p), row = forward > backward ? forward : backward;
+  const long walking = p->B * row, after = p->threads * room_to_weigh(*p), before = p->ids_count * room_for_words(p->D);
+  const long most = walking > after ? walking : after;
+  return most > before ? most : before;
 }
 
 void forward(const Problem *problem) {
@@ -409,28 +350,31 @@ void forward(const Problem *problem) {
   const Packed at = places(p);
   pack_rows(p, at);
   pack_forward(p.U, ON_H, p.H, p.H, at.h);
-  if (p.x) pack_forward(p.W, ON_X, p.D, p.H, at.x);
-  const long n = p.threads;
-  const long wide = SLOTS * TILE * LANES;
+  if (num_items(p)) pack_forward(p.W, ON_X, p.D, p.H, at.x);
+  if (has_table(p)) make_table(p, at, p.scratch);
+  const long n = p.threads, row = row_of_forward(p);
 #pragma omp parallel for num_threads(n) schedule(static, 1) if (n > 1)
   for (long k = 0; k < n; k++)
-    forward_rows(p, at, p.B * k / n, p.B * (k + 1) / n, p.scratch + p.B * k / n * wide);
+    forward_rows(p, at, p.B * k / n, p.B * (k + 1) / n, p.scratch + p.B * k / n * row);
 }
 
 void backward(const Problem *problem) {
   const Problem &p = *problem;
   const Packed at = places(p);
-  const long P = padded(p.H), n = p.threads;
+  const long P = padded(p.H), n = p.threads, row = row_of_backward(p);
+  const bool hands_back = p.d_x || p.d_rows;
   pack_rows(p, at);
   pack_backward(p.U, ON_H, p.H, p.H, at.h);
+  if (hands_back) pack_backward(p.W, ON_X, p.D, p.H, at.x);
 #pragma omp parallel for num_threads(n) schedule(static, 1) if (n > 1)
   for (long k = 0; k < n; k++)
-    backward_rows(p, at, p.B * k / n, p.B * (k + 1) / n, p.scratch + p.B * k / n * FIELDS * P,
-                  p.d_vectors + k * VECTORS * P);
-  if (p.ids) scatter_rows(p);
-  if (p.d_x) pack_backward(p.W, ON_X, p.D, p.H, at.x);
+    backward_rows(p, at, p.B * k / n, p.B * (k + 1) / n, p.scratch + p.B * k / n * row, p.d_vectors + k * VECTORS * P,
+                  p.d_sums + k * SLOTS * P);
 #pragma omp parallel for num_threads(n) schedule(static, 1) if (n > 1)
-  for (long k = 0; k < n; k++) weigh(p, at, k, n, p.scratch + k * room_to_weigh(p));
+  for (long k = 0; k < n; k++) weigh(p, k, n, p.scratch + k * room_to_weigh(p));
+  if (!hands_back) return;
+#pragma omp parallel for num_threads(n) schedule(static, 1) if (n > 1)
+  for (long k = 0; k < n; k++) hand_back(p, at, k, n, p.scratch + k * room_to_weigh(p));
 }
 
 // One step of n units, a multiple of LANES, from given sums; for tests of the generated functions.

@@ -41,7 +41,14 @@ INLINE void store_part(float *p, V v, long n) {
   if (n >= LANES) store(p, v);
   else memcpy(p, &v, (size_t)n * 4);
 }
+INLINE void add(float *p, V v) { store(p, load(p) + v); }
 INLINE V splat(float x) { return x - V{}; }
+// The four bytes at p in every lane, whatever they mean.
+INLINE V broadcast(const float *p) {
+  int32_t word;
+  memcpy(&word, p, 4);
+  return (V)(word + I{});
+}
 INLINE V select(I mask, V a, V b) { return mask ? a : b; }
 
 // a · b + c, rounded once where the processor can, else twice: the same everywhere in one build.

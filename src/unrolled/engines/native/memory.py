@@ -1,0 +1,50 @@
+"""Memory for the compiled code, kept from one call to the next."""
+
+from __future__ import annotations
+
+import math
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor
+
+from unrolled.cells import Cell
+
+_MOST = 16
+
+
+def room(*shape: int) -> Tensor:
+    """Return memory for float32 numbers, whatever is in it, and whatever torch's defaults are."""
+    with torch.inference_mode(False):
+        return torch.empty(shape, dtype=torch.float32, device="cpu")
+
+
+class Pool:
+    """Pieces of memory that the unrolls of one cell take and give back.
+
+    What the system hands out anew costs a page fault every 4 kB, which is a tenth of an update.
+    """
+
+    def __init__(self) -> None:
+        self._free: list[Tensor] = []
+
+    def take(self, *shape: int) -> Tensor:
+        """Return a piece with this shape, whatever is in it."""
+        size = math.prod(shape)
+        for place, piece in enumerate(self._free):
+            if piece.numel() == size:
+                return self._free.pop(place).view(shape)
+        return room(*shape)
+
+    def give(self, *pieces: Tensor) -> None:
+        """Take back what nobody uses any more; the pieces that lay idle longest go."""
+        self._free += [piece.view(-1) for piece in pieces]
+        del self._free[:-_MOST]
+
+
+_POOLS: WeakKeyDictionary[Cell, Pool] = WeakKeyDictionary()
+
+
+def pool_of(cell: Cell) -> Pool:
+    """Return the pool of a cell; it goes with the cell."""
+    return _POOLS.setdefault(cell, Pool())
