@@ -11,7 +11,7 @@ from torch import Tensor
 
 from unrolled.cells import Cell
 from unrolled.engines.base import blank, choose
-from unrolled.net.layers import TYPES, Constant, Embedding, LayerModule, Memory, OneHot
+from unrolled.net.layers import TYPES, Constant, Embedding, LayerModule, Linear, Memory, OneHot, SoftmaxLoss
 from unrolled.net.scan import Scan, for_cell, join, last_copy, lift, nothing
 from unrolled.net.schedule import Component
 from unrolled.net.spec import Edge, Layer, Length
@@ -55,9 +55,12 @@ class Execution:
         folds: bool = True,
     ) -> None:
         self.wiring, self.modules, self.call, self.engine = wiring, wiring.modules, call, engine
-        self.foldable = wiring.foldable if folds and engine in ("auto", "native") else frozenset[str]()
+        self.fast = engine in ("auto", "native")
+        self.foldable = wiring.foldable if folds and self.fast else frozenset[str]()
         self.values = self._given() if values is None else dict(values)
         self.finals: dict[str, Any] = {}
+        self.right: dict[str, Tensor] = {}
+        """Of losses that were found together with them: which targets were met, [n, B]."""
         self.next_state: State = next_state or {}
         self._ages: dict[Length, Tensor] = {}
 
@@ -153,6 +156,10 @@ class Execution:
             self._recurrent(layer, module)
         elif layer.name in self.wiring.gathered | self.foldable:
             self.values[layer.name] = self.source(layer, 0)
+        elif self.fast and isinstance(module, SoftmaxLoss):
+            self.values[layer.name], self.right[layer.name] = module.judge(*self._inputs(layer))
+        elif self.fast and isinstance(module, Linear):
+            self.values[layer.name] = module(*self._inputs(layer), fast=True)
         else:
             y = module(*self._inputs(layer))
             if layer.name in self.call.masks:

@@ -44,7 +44,10 @@ def score(run: Execution) -> Score:
             losses = torch.where(counted, losses, torch.zeros((), dtype=losses.dtype))
         summed = losses.sum(dtype=torch.float64) * module.scale
         total = summed if total is None else total + summed
-        first = first or _Judged(module.right(output.detach(), target) & counted, counted)
+        if first is None:
+            right = run.right.get(layer.name)
+            right = module.right(output.detach(), target) if right is None else right
+            first = _Judged(right & counted, counted)
     if total is None or first is None:
         raise UsageError("the net has no loss whose sources are all there; give its targets too")
     met = (first.right == first.counted).all(0)

@@ -324,7 +324,7 @@ def test_a_second_derivative_is_refused_and_a_first_one_with_a_graph_is_not() ->
     cell, x = unrolled.GRU(5, 7), torch.randn(6, 3, 5, requires_grad=True)
     y, _ = unrolled.unroll(cell, x, engine="native")
     [d_x] = torch.autograd.grad(y.sum(), x, create_graph=True)
-    with pytest.raises(UsageError, match="no second derivatives; unroll with engine='naive'"):
+    with pytest.raises(UsageError, match="no second derivatives; run with engine='naive'"):
         d_x.square().sum().backward()
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from unrolled.cells import GatedCell, named_tensors
 from unrolled.cells.state import describe
 from unrolled.engines.base import Request, blank
+from unrolled.engines.native.layers import is_transformed
 from unrolled.engines.native.program import program_of
 from unrolled.engines.native.running import run, work_of
 
@@ -73,18 +74,13 @@ def _wrong_place(cell: GatedCell, request: Request) -> str | None:
         return "autocast is on"
     if B == 0:
         return "there are no lanes"
-    if _is_transformed(cell.bias, request.x):
+    if is_transformed(cell.bias, request.x):
         return "a transform of torch.func is at work"
     for state in (request.state, request.initial):
         for part in named_tensors(state).values() if state is not None else ():
             if part.shape != (B, H) or part.dtype != torch.float32:
                 return f"it wants a state of [{B}, {H}] in float32, came {describe(state)}"
     return None
-
-
-def _is_transformed(*tensors: Tensor) -> bool:
-    functorch: Any = torch._C._functorch
-    return any(functorch.is_functorch_wrapped_tensor(tensor) for tensor in tensors)
 
 
 NATIVE = NativeEngine()

@@ -11,8 +11,8 @@ from torch import Tensor
 from unrolled.cells import GatedCell
 from unrolled.engines.base import Request
 from unrolled.engines.native.memory import Pool, pool_of, room
+from unrolled.engines.native.once import only_once
 from unrolled.engines.native.program import Program, program_of
-from unrolled.errors import UsageError
 
 _SMALL = 1 << 21  # multiply-adds below which a second thread costs more than it brings
 
@@ -176,24 +176,7 @@ class _Unroll(torch.autograd.Function):
                 _, _, memory = _forward(work, inputs, keeps=True)
             ctx.memory = None
             grads = _gradients(work, memory, inputs, d_y, list(d_last), ctx.needs_input_grad[1:])
-        if torch.is_grad_enabled():
-            anchor = next(part for part in inputs if part is not None and part.requires_grad)
-            grads = [None if grad is None else _Once.apply(anchor, grad) for grad in grads]  # type: ignore[no-untyped-call]
-        return None, *grads
-
-
-class _Once(torch.autograd.Function):
-    """Hands a gradient through and has none of its own."""
-
-    @staticmethod
-    def forward(ctx: Any, anchor: Tensor, grad: Tensor) -> Tensor:
-        """Return ``grad``, as if it came from ``anchor``."""
-        return grad.view_as(grad)
-
-    @staticmethod
-    def backward(ctx: Any, *_: Any) -> Any:
-        """Refuse."""
-        raise UsageError("engine 'native' has no second derivatives; unroll with engine='naive'")
+        return None, *only_once(grads, inputs)
 
 
 def _gradients(

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from unrolled.engines.native import layers as compiled
 from unrolled.net.layers.base import COUNT, NUMBER, LayerModule, Misfit, Setting, Shape, floats, usually
 
 NO_TARGET = -1
@@ -59,6 +60,13 @@ class SoftmaxLoss(Loss):
             logits.flatten(0, 1), wanted.flatten(), ignore_index=NO_TARGET, reduction="none"
         )
         return nats.view(target.shape)
+
+    def judge(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Return nats [n, B] and which targets were met, by compiled code in one pass where it can be."""
+        if self.topk != 1 or self.ignore != NO_TARGET or not compiled.serves(logits):
+            return self(logits, target), self.right(logits.detach(), target)
+        nats, right = compiled.softmax_loss(logits.flatten(0, 1), target.flatten())
+        return nats.view(target.shape), right.view(target.shape)
 
     def targets(self, target: Tensor) -> Tensor:
         """Return where there is a target, [n, B]."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from unrolled.engines.base import look_up
+from unrolled.engines.native import layers as compiled
 from unrolled.net.layers.base import (
     AXIS,
     COUNT,
@@ -121,12 +122,15 @@ class Linear(LayerModule):
         """Return ``x_to_y`` and, where there is one, ``bias``."""
         return ("x_to_y", "bias") if settings["bias"] else ("x_to_y",)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return x @ W + b."""
+    def forward(self, x: Tensor, fast: bool = False) -> Tensor:
+        """Return x @ W + b; ``fast`` lets compiled code do it where there is some."""
         W = self.x_to_y.t() if self.transpose else self.x_to_y
         lead = x.shape[: x.dim() - self.axes]
         flat = x.reshape(-1, W.shape[0])
-        y = flat @ W if self.bias is None else torch.addmm(self.bias, flat, W)
+        if fast and compiled.serves(flat, W, self.bias):
+            y = compiled.linear(flat, W, self.bias)
+        else:
+            y = flat @ W if self.bias is None else torch.addmm(self.bias, flat, W)
         return y.view(*lead, W.shape[1])
 
 

@@ -37,6 +37,13 @@ INLINE V load_part(const float *p, long n) {
   memcpy(&v, p, (size_t)n * 4);
   return v;
 }
+// The same with a number of choice in the others.
+INLINE V load_or(const float *p, long n, float other) {
+  if (n >= LANES) return load(p);
+  V v = {};
+  for (long i = 0; i < LANES; i++) v[i] = i < n ? p[i] : other;
+  return v;
+}
 INLINE void store_part(float *p, V v, long n) {
   if (n >= LANES) store(p, v);
   else memcpy(p, &v, (size_t)n * 4);
