@@ -129,6 +129,15 @@ def check_settings(example: Example) -> None:
         resolve(str(path))
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say once what was not tested for want of a compiler."""
+    from unrolled.engines.native.compiler import missing_compiler
+
+    note = missing_compiler()
+    if note is not None:
+        terminalreporter.write_line(note)
+
+
 pytest_collect_file = Sybil(
     parsers=[
         PythonCodeBlockParser(),

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from unrolled.cells import NAMED
+from unrolled.engines.native import program
 from unrolled.settings import recipes
 
 
@@ -35,10 +36,24 @@ def test_data_vocab_prints_the_characters_in_the_order_of_their_ids(cli: Any, he
 def test_info_tells_versions_and_the_engine_of_each_cell_and_why(cli: Any) -> None:
     found = cli("info", "--json").json
     assert {"unrolled", "python", "torch", "threads", "gpus", "memory_free", "cache"} <= set(found)
-    assert set(found["engines"]) == {*NAMED, "a cell of your own"}
+    own = ["a gated cell of your own", "any other cell of your own"]
+    assert set(found["engines"]) == {*NAMED, *own}
     said = cli("info").out
-    assert "a cell of your own: naive (not torch: " in said
-    assert all(f"{name}: " in said for name in NAMED)
+    assert all(f"{name}: {found['engines'][name]['engine']}" in said for name in [*NAMED, *own])
+
+
+def test_info_without_a_compiler_says_what_one_would_change(
+    cli: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program._program.cache_clear()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    found = cli("info", "--json").json
+    assert found["compiler"] is None
+    assert "there is no C++ compiler (c++, g++, clang++) on the PATH" in found["advice"]
+    assert found["engines"]["lstm"]["engine"] == "torch"
+    assert "no C++ compiler" in found["engines"]["lstm"]["passed_over"]["native"]
+    assert found["engines"]["a gated cell of your own"]["engine"] == "naive"
+    program._program.cache_clear()
 
 
 def test_help_lists_every_verb_and_version_the_version(cli: Any) -> None:

@@ -1,7 +1,4 @@
-"""Ways to run a cell over time, in the order in which ``auto`` tries them, fastest first.
-
-Naive serves everything, so what comes after it is taken when it is asked for by name.
-"""
+"""Ways to run a cell over time, in the order in which ``auto`` tries them, fastest first."""
 
 from __future__ import annotations
 
@@ -10,6 +7,6 @@ from unrolled.engines.naive import NAIVE
 from unrolled.engines.native.engine import NATIVE
 from unrolled.engines.torch_kernels import TORCH
 
-ENGINES: dict[str, Engine] = {engine.name: engine for engine in (TORCH, NAIVE, NATIVE)}
+ENGINES: dict[str, Engine] = {engine.name: engine for engine in (NATIVE, TORCH, NAIVE)}
 
 __all__ = ["ENGINES", "NAIVE", "NATIVE", "TORCH", "Engine", "Request"]

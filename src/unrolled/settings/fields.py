@@ -149,7 +149,7 @@ class TrainingSettings:
     sample_prime: str | None = None
     """What the samples in the diary begin with; unset begins at a new line, where the text has lines."""
     engine: str = "auto"
-    """What runs the cells: naive, torch, native, or auto, which leaves native to those who name it."""
+    """What runs the cells: naive, torch, native, or auto, the fastest that can."""
     precision: Literal["float32", "float64"] = "float32"
     """The number format of weights, states and gradients."""
     device: str = "auto"

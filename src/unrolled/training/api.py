@@ -13,8 +13,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from unrolled.cells import Cell
+from unrolled.cells import Cell, GatedCell
 from unrolled.data import Batch, Batches, Corpus, HDF5Batches, Vocab, Window, Windows, catalog
+from unrolled.engines.native.compiler import missing_compiler
 from unrolled.errors import DamagedError, UsageError
 from unrolled.net import Chain, Net, Spec, chain, initialise
 from unrolled.runs import Run, Source, check_unused, next_run_directory
@@ -124,6 +125,7 @@ def train_with(settings: Settings, lesson: Lesson, directory: Path | None, liste
         run.cells = cells
         with run.locked():
             material = _material(run, net, learner, reading, settings)
+            _tell_of_engines(net, settings, listener)
             listener.planned(_plan(material, Position(), memory[0]))
             Session(material, Position(), listener, stop).train()
     return run
@@ -203,6 +205,7 @@ def resume(
         run.change(settings, replace(run.source, text=reading.paths))
         run.tidy(update)
         position = _restored(run, checkpoint.state)
+        _tell_of_engines(net, settings, listener)
         material = _material(run, net, learner, reading, settings)
         listener.planned(_plan(material, position, memory))
         Session(material, position, listener, stop).train()
@@ -215,6 +218,16 @@ def _learner(net: Net, settings: Settings, device: torch.device) -> Learner:
     net.to(device=device, dtype=getattr(torch, settings.training.precision))
     net.engines()
     return Learner(net, settings.training)
+
+
+def _tell_of_engines(net: Net, settings: Settings, listener: Listener) -> None:
+    """Say once that a compiler would make the training faster, if it would."""
+    training, on_cpu = settings.training, next(net.parameters()).device.type == "cpu"
+    gated = any(isinstance(cell, GatedCell) for cell in net.cells.values())
+    if gated and on_cpu and training.engine == "auto" and training.precision != "float64":
+        note = missing_compiler()
+        if note is not None:
+            listener.said(note)
 
 
 def _source(reading: Reading, own: OwnCell | None, spec: Spec | None) -> Source:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from unrolled.engines.native.compiler import find_compiler
 from unrolled.errors import SettingsError
 from unrolled.net import Net
 from unrolled.settings import Settings, TrainingSettings
@@ -17,10 +18,11 @@ from unrolled.settings import Settings, TrainingSettings
 def environment(net: Net, settings: Settings) -> dict[str, Any]:
     """Return what must be equal for a resumed training to be bit-identical."""
     device = next(net.parameters()).device
-    on_gpu = device.type == "cuda"
+    on_gpu, engines = device.type == "cuda", net.engines()
     return {
         "torch": torch.__version__,
-        "engines": net.engines(),
+        "engines": engines,
+        "compiler": find_compiler().version.splitlines()[0] if "native" in engines.values() else None,
         "threads": torch.get_num_threads(),
         "processor": torch.cuda.get_device_name(device)
         if on_gpu

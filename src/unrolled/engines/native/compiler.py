@@ -64,6 +64,18 @@ def find_compiler() -> Compiler:
     raise BuildError(f"there is no C++ compiler ({', '.join(COMPILERS)}) on the PATH")
 
 
+def missing_compiler() -> str | None:
+    """Return a line that says what is slower without a compiler and what to do; None where there is one."""
+    try:
+        find_compiler()
+    except BuildError as error:
+        return (
+            f"{error}: PyTorch's kernels run rnn, lstm and gru, the plain loop every other cell, and both "
+            "are slower. Install g++ or clang++ and nothing else has to be done"
+        )
+    return None
+
+
 def build(source: str, ways: Sequence[Sequence[str]] = _WAYS) -> ctypes.CDLL:
     """Return the library compiled from ``source``, from the cache if it is there."""
     compiler, problem = find_compiler(), ""
