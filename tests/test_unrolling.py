@@ -314,12 +314,18 @@ def test_an_engine_asked_for_that_cannot_serve_says_why() -> None:
         unrolled.unroll(Images(2, 3), torch.randn(6, 2, 2, 4, 4), engine="torch")
 
 
-def test_auto_takes_torch_for_built_ins_and_says_why_not_for_others() -> None:
+def test_auto_takes_the_first_that_can_and_says_why_not_the_ones_before() -> None:
     cell, x, _ = made()
-    assert choose_engine(cell, x)[0].name == "torch"
+    engine, reasons = choose_engine(cell.double(), x.double())
+    assert engine.name == "torch"
+    assert "float64" in reasons["native"] or "compiler" in reasons["native"]
+    cell.float()
+    assert choose_engine(cell, x.float())[0].name in ("native", "torch")
     assert choose_engine(cell, x, engine="naive") == (choose_engine(cell, x, engine="naive")[0], {})
     engine, reasons = choose_engine(Images(2, 3), torch.randn(6, 2, 2, 4, 4))
-    assert (engine.name, reasons) == ("naive", {"torch": "torch has no kernel for Images"})
+    assert engine.name == "naive"
+    assert reasons["torch"] == "torch has no kernel for Images"
+    assert reasons["native"] == "it runs gated cells, Images is none"
 
 
 @pytest.mark.parametrize("engine", ["auto", "naive", "torch"])

@@ -25,6 +25,7 @@ def unroll(
     reverse: bool = False,
     engine: str = "auto",
     rows: Tensor | None = None,
+    bf16: bool = False,
 ) -> tuple[Tensor, Any]:
     """Run ``cell`` over ``x`` [T, B, *D] from ``state``; return y [T, B, H] and the last state.
 
@@ -44,9 +45,12 @@ def unroll(
 
     ``engine`` is ``auto`` (the fastest that can serve) or a name; ``choose_engine`` says which and why.
     ``rows`` [V, D], an embedding's table, makes ids stand for its rows; ``x`` is then as good as ``rows[x]``,
-    but what a row gives is multiplied once for all steps where the engine can.
+    but what a row gives is multiplied once for all steps where the engine can. ``bf16`` rounds the factors
+    of a gated cell's matrix products to bfloat16, forwards and backwards; sums and states stay float32.
     """
     request = _request(cell, x, state, fresh, lengths, reverse, rows)
+    if bf16:
+        request = _in_bf16(request)
     chosen, _ = _choose(request, engine)
     if not chosen.reads_rows:
         request = request.looked_up()
@@ -72,9 +76,11 @@ def choose_engine(
     lengths: Tensor | Sequence[int] | None = None,
     reverse: bool = False,
     engine: str = "auto",
+    bf16: bool = False,
 ) -> tuple[Engine, dict[str, str]]:
     """Return the engine that ``unroll`` would use for these arguments, and why each faster one is not it."""
-    return _choose(_request(cell, x, state, fresh, lengths, reverse), engine)
+    request = _request(cell, x, state, fresh, lengths, reverse)
+    return _choose(_in_bf16(request) if bf16 else request, engine)
 
 
 def _choose(request: Request, wanted: str) -> tuple[Engine, dict[str, str]]:
@@ -118,6 +124,17 @@ def _request(
         request = _with_rows(request, rows)
     _check_ids(request)
     return request if fresh is None else _with_marks(request, fresh, initial)
+
+
+def _in_bf16(request: Request) -> Request:
+    """Return ``request`` with factors of bfloat16; a cell whose products are its own has none to round."""
+    if not isinstance(request.cell, GatedCell):
+        return request
+    if request.cell.bias.dtype != torch.float32:
+        raise UsageError(
+            f"bf16 is for float32 weights, {type(request.cell).__name__} is {request.cell.bias.dtype}"
+        )
+    return replace(request, bf16=True)
 
 
 def _with_rows(request: Request, rows: Tensor) -> Request:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 import unrolled
 from unrolled.cells import BUILT_IN, named_tensors
+from unrolled.engines import NAIVE, TORCH, Request
 from unrolled.unrolling import choose_engine
 
 BOUND = {torch.float64: 1e-12, torch.float32: 1e-5}
@@ -110,7 +111,7 @@ def test_reads_no_padding_not_even_nan(name: str, reverse: bool) -> None:
 
 
 def test_takes_eight_cuts_and_leaves_nine_to_naive() -> None:
-    cell, x = unrolled.GRU(3, 4), torch.randn(12, 2, 3)
+    cell, x = unrolled.GRU(3, 4).double(), torch.randn(12, 2, 3).double()
     fresh = torch.zeros(12, 2, dtype=torch.bool)
     fresh[0:9, 1] = True
     assert choose_engine(cell, x, fresh=fresh)[0].name == "torch"
@@ -133,13 +134,14 @@ class Doubled(unrolled.RNN):
 
 
 def test_leaves_a_subclass_with_its_own_mathematics_to_naive() -> None:
-    engine, reasons = choose_engine(Doubled(3, 4), torch.randn(5, 2, 3))
+    engine, reasons = choose_engine(Doubled(3, 4).double(), torch.randn(5, 2, 3).double())
     assert engine.name == "naive"
-    assert reasons == {"torch": "torch has no kernel for Doubled"}
+    assert reasons["torch"] == "torch has no kernel for Doubled"
 
 
 def test_serves_a_subclass_that_learns_its_first_state() -> None:
-    assert choose_engine(LearnedStart(3, 4), torch.randn(5, 2, 3))[0].name == "torch"
+    cell, x = LearnedStart(3, 4).double(), torch.randn(5, 2, 3).double()
+    assert choose_engine(cell, x)[0].name == "torch"
 
 
 def test_leaves_half_precision_and_autocast_to_naive() -> None:
@@ -161,3 +163,19 @@ def test_is_step_by_step_and_in_windows_what_it_is_whole(name: str) -> None:
             ys.append(y)
         torch.testing.assert_close(torch.cat(ys), whole, rtol=0, atol=1e-5)
         torch.testing.assert_close(state, last, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", [unrolled.LSTM, unrolled.GRU, unrolled.RNN])
+def test_a_stretch_in_bfloat16_takes_and_gives_float32(kind: Any) -> None:
+    torch.manual_seed(1)
+    cell, x = kind(5, 16), torch.randn(6, 3, 5)
+    request = Request(cell, x, cell.initial_state(3), bf16=True)
+    assert "no products of bfloat16" in str(TORCH.why_not(request))  # on a CPU
+    y, state = TORCH.run(request)
+    wanted, last = NAIVE.run(request)
+    assert all(part.dtype == torch.float32 for part in (y, *named_tensors(state).values()))
+    assert (y - wanted).norm() < 2e-2 * wanted.norm()
+    for ours, theirs in zip(named_tensors(state).values(), named_tensors(last).values(), strict=True):
+        assert (ours - theirs).norm() < 2e-2 * theirs.norm()
+    y.sum().backward()
+    assert cell.bias.grad is not None and cell.bias.grad.dtype == torch.float32

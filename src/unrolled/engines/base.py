@@ -33,6 +33,8 @@ class Request:
     """Walk from the last step to the first; a mark resets after its step."""
     rows: Tensor | None = None
     """What ids stand for, [V, D]: an embedding's table. None: one-hot rows, or there are no ids."""
+    bf16: bool = False
+    """Round the factors of matrix products to bfloat16; sums, states and everything else stay float32."""
 
     def looked_up(self) -> Request:
         """Return the request with items in place of ids that stand for ``rows``."""

@@ -26,7 +26,8 @@ class TorchEngine:
 
     A stretch ends where ``fresh`` marks a lane and where some lane's length ends; each cut costs one more
     call, so more than eight of them are left to the naive engine. Lanes that have ended run on over zeros
-    and their results are thrown away. Ids become dense one-hot rows [T, B, D] here, since the kernels
+    and their results are thrown away. With ``bf16`` a stretch is computed in bfloat16, states too, which the
+    kernels of a GPU can. Ids become dense one-hot rows [T, B, D] here, since the kernels
     know no gather. Lanes of unequal length are turned round one by one for ``reverse``.
     """
 
@@ -42,6 +43,8 @@ class TorchEngine:
             return f"it runs float32 and float64, {name} is {cell.like().dtype}"
         if torch.is_autocast_enabled(request.x.device.type):
             return "autocast is on"
+        if request.bf16 and request.x.device.type == "cpu":
+            return "on a CPU it has no products of bfloat16 with sums in float32"
         if request.x.shape[1] == 0:
             return "there are no lanes"
         marks, _ = _marks_ahead(request)
@@ -88,6 +91,8 @@ def _run_ahead(request: Request, marks: Mapping[int, Tensor]) -> tuple[Tensor, A
     cell, x, state = request.cell, request.x, request.state
     assert isinstance(cell, GatedCell)
     kernel, weights = kernel_of(cell), _weights(cell)
+    if request.bf16:
+        weights = [weight.bfloat16() for weight in weights]
     active = request.active() if request.lengths is not None else None
     if active is not None:
         x = blank(x, active)
@@ -107,13 +112,18 @@ def _run_ahead(request: Request, marks: Mapping[int, Tensor]) -> tuple[Tensor, A
 
 
 def _call(kernel: Any, x: Tensor, state: Any, weights: list[Tensor]) -> tuple[Tensor, Any]:
-    """Call a kernel: with biases, one layer, no dropout, training or not, one direction, time first."""
+    """Call a kernel: with biases, one layer, no dropout, training or not, one direction, time first.
+
+    Where the weights are in another number format than x, the kernel computes in theirs.
+    """
     rest = (weights, True, 1, 0.0, torch.is_grad_enabled(), False, False)
+    given, inside = x.dtype, weights[0].dtype
     if isinstance(state, LSTMState):
-        y, h, c = kernel(x, tuple(part.unsqueeze(0).contiguous() for part in state), *rest)
-        return y, LSTMState(h.squeeze(0), c.squeeze(0))
-    y, h = kernel(x, state.unsqueeze(0).contiguous(), *rest)
-    return y, h.squeeze(0)
+        first = tuple(part.to(inside).unsqueeze(0).contiguous() for part in state)
+        y, h, c = kernel(x.to(inside), first, *rest)
+        return y.to(given), LSTMState(h.squeeze(0).to(given), c.squeeze(0).to(given))
+    y, h = kernel(x.to(inside), state.to(inside).unsqueeze(0).contiguous(), *rest)
+    return y.to(given), h.squeeze(0).to(given)
 
 
 def _weights(cell: GatedCell) -> list[Tensor]:

@@ -53,9 +53,10 @@ class Execution:
         next_state: State | None = None,
         *,
         folds: bool = True,
+        bf16: bool = False,
     ) -> None:
         self.wiring, self.modules, self.call, self.engine = wiring, wiring.modules, call, engine
-        self.fast = engine in ("auto", "native")
+        self.fast, self.bf16 = engine in ("auto", "native"), bf16
         self.foldable = wiring.foldable if folds and self.fast else frozenset[str]()
         self.values = self._given() if values is None else dict(values)
         self.finals: dict[str, Any] = {}
@@ -159,7 +160,7 @@ class Execution:
         elif self.fast and isinstance(module, SoftmaxLoss):
             self.values[layer.name], self.right[layer.name] = module.judge(*self._inputs(layer))
         elif self.fast and isinstance(module, Linear):
-            self.values[layer.name] = module(*self._inputs(layer), fast=True)
+            self.values[layer.name] = module(*self._inputs(layer), fast=True, bf16=self.bf16)
         else:
             y = module(*self._inputs(layer))
             if layer.name in self.call.masks:
@@ -182,6 +183,7 @@ class Execution:
             reverse=backward,
             engine=self.engine,
             rows=table.id_to_x if isinstance(table, Embedding) else None,
+            bf16=self.bf16,
         )
         self.values[layer.name] = y
         self.finish(layer, _after_last_copy(cell, x, start, lengths) if backward else state)

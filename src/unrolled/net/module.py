@@ -55,6 +55,8 @@ class Net(nn.Module):
         self.vocab, self.phase = vocab, phase or phases_of(spec)[0]
         self.boundary: str | None = None
         self.engine = "auto"
+        self.bf16 = False
+        """Whether the factors of matrix products are rounded to bfloat16."""
         self.dropout_generator: torch.Generator | None = None
         self.own_cells = dict(cells or {})
         self._phases: dict[str, Net] = {self.phase: self} if like is None else like._phases
@@ -84,7 +86,8 @@ class Net(nn.Module):
                 return root.in_phase(phase)
             self._phases[phase] = Net(self.spec, self.vocab, self.own_cells, phase=phase, like=self)
         net = self._phases[phase]
-        net.boundary, net.engine, net.fields = self.boundary, self.engine, self.fields
+        net.boundary, net.fields = self.boundary, self.fields
+        net.engine, net.bf16 = self.engine, self.bf16
         like = next(self.parameters(), self._like)
         return net.to(like.device, like.dtype).train(self.training)
 
@@ -214,7 +217,7 @@ class Net(nn.Module):
                     else torch.zeros(2, 1, *self._item(layer, cell))
                 )
                 x = x.to(like.device) if ids else x.to(like)
-                found[layer.name] = choose_engine(cell, x, engine=self.engine)[0].name
+                found[layer.name] = choose_engine(cell, x, engine=self.engine, bf16=self.bf16)[0].name
         return found
 
     def _item(self, layer: Layer, cell: Cell) -> tuple[int, ...]:
@@ -319,12 +322,12 @@ class Net(nn.Module):
         if not wiring.streams:
             raise UsageError(whole_message(wiring, "has no part that streams"))
         call = self._call(inputs, None, None, lengths, 1)
-        execution = Execution(wiring, call, self.engine)
+        execution = Execution(wiring, call, self.engine, bf16=self.bf16)
         execution.run(tuple(c for c in wiring.components if not wiring.is_stream(c)))
         return execution.started()
 
     def _run(self, call: Call, folds: bool = True) -> Execution:
-        execution = Execution(self.wiring, call, self.engine, folds=folds)
+        execution = Execution(self.wiring, call, self.engine, folds=folds, bf16=self.bf16)
         execution.run(self.wiring.components)
         return execution
 

@@ -150,8 +150,8 @@ class TrainingSettings:
     """What the samples in the diary begin with; unset begins at a new line, where the text has lines."""
     engine: str = "auto"
     """What runs the cells: naive, torch, native, or auto, the fastest that can."""
-    precision: Literal["float32", "float64"] = "float32"
-    """The number format of weights, states and gradients."""
+    precision: Literal["float32", "float64", "bf16"] = "float32"
+    """The number format of weights, states and gradients; bf16 is float32 with products of bfloat16."""
     device: str = "auto"
     """Where to compute: cpu, cuda, cuda:1 ..., or auto for a GPU where there is one."""
     threads: Threads = 0

@@ -214,8 +214,8 @@ def resume(
 
 def _learner(net: Net, settings: Settings, device: torch.device) -> Learner:
     """Bring a net to where and how it is trained; an engine that can't run it is an error now."""
-    net.engine = settings.training.engine
-    net.to(device=device, dtype=getattr(torch, settings.training.precision))
+    net.engine, net.bf16 = settings.training.engine, settings.training.precision == "bf16"
+    net.to(device=device, dtype=torch.float32 if net.bf16 else getattr(torch, settings.training.precision))
     net.engines()
     return Learner(net, settings.training)
 

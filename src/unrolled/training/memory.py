@@ -14,7 +14,7 @@ from unrolled.net import Layer, Net, Spec
 from unrolled.settings import Settings
 from unrolled.training.optimizers import SLOTS
 
-WIDTH = {"float32": 4, "float64": 8}
+WIDTH = {"float32": 4, "float64": 8, "bf16": 4}
 
 
 def estimate_memory(spec: Spec, settings: Settings, cells: Mapping[str, type[Cell]]) -> tuple[int, int]:

@@ -328,6 +328,55 @@ def test_a_second_derivative_is_refused_and_a_first_one_with_a_graph_is_not() ->
         d_x.square().sum().backward()
 
 
+@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize(("B", "D", "H"), [(3, 7, 19), (50, 33, 64), (7, 40, 100), (2, 1, 1)])
+@pytest.mark.parametrize("kind", ["items", "ids", "rows"])
+def test_bf16_rounds_the_factors_of_products_and_nothing_else(
+    name: str, B: int, D: int, H: int, kind: str
+) -> None:
+    torch.manual_seed(H)
+    cell, rows = CELLS[name](D, H), torch.randn(12, D, requires_grad=True)
+    x: Any = {
+        "items": torch.randn(6, B, D, requires_grad=True),
+        "ids": torch.randint(-1, D, (6, B)),
+        "rows": torch.randint(-1, 12, (6, B)),
+    }[kind]
+    table = rows if kind == "rows" else None
+    found = {}
+    for engine, bf16 in (("native", True), ("naive", True), ("native", False)):
+        y, _ = unrolled.unroll(cell, x, rows=table, engine=engine, bf16=bf16)
+        loss = (y * torch.arange(y.numel()).view(y.shape).cos()).sum()
+        leaves = [*cell.parameters(), *([x] if kind == "items" else [rows] if kind == "rows" else [])]
+        found[engine, bf16] = [y.detach(), *torch.autograd.grad(loss, leaves, allow_unused=True)]
+    ours, naive, plain = found.values()
+    # An h that lies between two bfloat16 may be rounded either way: 2^-9 of one operand, seldom.
+    assert (ours[0] - naive[0]).norm() <= 2e-4 * naive[0].norm()
+    assert H == 1 or (ours[0] - plain[0]).norm() > 2e-4 * plain[0].norm()
+    # Backwards the gradients of pre-activations are rounded too, which the naive loop leaves out.
+    for a, b in zip(ours[1:], naive[1:], strict=True):
+        if b is not None:
+            assert (a - b).norm() <= 2e-2 * max(float(b.norm()), 1.0)
+
+
+def test_a_row_has_the_same_bits_in_any_company_in_bf16_too() -> None:
+    torch.manual_seed(6)
+    cell, x = unrolled.LSTM(33, 70), torch.randn(6, 16, 33)
+    wanted, last = unrolled.unroll(cell, x, engine="native", bf16=True)
+    for size in (1, 2, 5, 11):
+        rows = torch.randperm(16)[:size]
+        y, middle = unrolled.unroll(cell, x[:4, rows], engine="native", bf16=True)
+        more, end = unrolled.unroll(cell, x[4:, rows], middle, engine="native", bf16=True)
+        assert torch.equal(torch.cat([y, more]), wanted[:, rows])
+        assert torch.equal(end.c, last.c[rows])
+
+
+def test_bf16_is_for_float32_gated_cells() -> None:
+    with pytest.raises(UsageError, match=r"bf16 is for float32 weights, GRU is torch.float64"):
+        unrolled.unroll(unrolled.GRU(3, 5).double(), torch.randn(4, 2, 3).double(), bf16=True)
+    cell, x = unrolled.cells.ConcatRNN(3, 5), torch.randn(4, 2, 3)
+    assert torch.equal(unrolled.unroll(cell, x, bf16=True)[0], unrolled.unroll(cell, x)[0])
+
+
 class Stepper(unrolled.RNN):
     def step(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
         return super().step(x, state)

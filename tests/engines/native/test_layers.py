@@ -58,6 +58,18 @@ def test_linear_is_torchs_in_values_and_gradients(
         assert close(ours, theirs)
 
 
+def test_bf16_rounds_the_factors_of_linear() -> None:
+    torch.manual_seed(3)
+    x, W, bias = torch.randn(50, 33), torch.randn(33, 20), torch.randn(20)
+    x, W = x.requires_grad_(), W.requires_grad_()
+    y, weigh = layers.linear(x, W, bias, bf16=True), torch.randn(50, 20)
+    exact = [part.detach().bfloat16().double() for part in (x, W, weigh)]
+    assert close(y, exact[0] @ exact[1] + bias.double())
+    d_x, d_W = torch.autograd.grad((y * weigh).sum(), [x, W])
+    assert close(d_x, exact[2] @ exact[1].t())
+    assert close(d_W, exact[0].t() @ exact[2])
+
+
 def test_a_row_of_linear_has_the_same_bits_in_any_company(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(1)
     monkeypatch.setattr(layers, "_SMALL", 0)

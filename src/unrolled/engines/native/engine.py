@@ -38,7 +38,7 @@ class NativeEngine:
         reason = _own_step(cls) or _wrong_place(cell, request)
         if reason is not None:
             return reason
-        program = program_of(cls)
+        program = program_of(cls, request.bf16)
         return program if isinstance(program, str) else None
 
     def why_slow(self, request: Request) -> str | None:

@@ -28,9 +28,9 @@ def slot_order(cell: type[GatedCell]) -> tuple[list[int], list[int]]:
     return split + whole, whole + split
 
 
-def source_of(cell: type[GatedCell], trace: Trace) -> str:
+def source_of(cell: type[GatedCell], trace: Trace, bf16: bool = False) -> str:
     """Return the whole source, one string, for ``cell`` as traced."""
-    return "\n".join(
+    return define(bf16) + "\n".join(
         (
             source("vector.h"),
             _constants(cell),
@@ -39,6 +39,11 @@ def source_of(cell: type[GatedCell], trace: Trace) -> str:
             source("kernels.h"),
         )
     )
+
+
+def define(bf16: bool) -> str:
+    """Return the line that chooses the number format of products' factors."""
+    return "#define BF16\n" if bf16 else ""
 
 
 def source(name: str) -> str:

@@ -38,7 +38,7 @@ class Pool:
 
     def give(self, *pieces: Tensor) -> None:
         """Take back what nobody uses any more; the pieces that lay idle longest go."""
-        self._free += [piece.view(-1) for piece in pieces]
+        self._free += [piece.view(-1) for piece in pieces if piece.numel()]
         del self._free[:-_MOST]
 
 

@@ -62,17 +62,17 @@ class Program:
         return problem
 
 
-def program_of(cell: type[GatedCell]) -> Program | str:
+def program_of(cell: type[GatedCell], bf16: bool = False) -> Program | str:
     """Return the compiled form of ``cell``, compiling it at its first use; a reason where it can't be."""
-    what: tuple[Any, ...] = (cell, cell.next_state, cell.gates, cell.split, cell.vectors)
+    what: tuple[Any, ...] = (cell, bf16, cell.next_state, cell.gates, cell.split, cell.vectors)
     return _program(*what)
 
 
 @functools.cache
-def _program(cell: type[GatedCell], *_: Any) -> Program | str:
+def _program(cell: type[GatedCell], bf16: bool, *_: Any) -> Program | str:
     """Compile ``cell``; the other arguments are what a change of which makes it another cell."""
     try:
-        library = build(source_of(cell, trace(cell)))
+        library = build(source_of(cell, trace(cell), bf16))
     except (BuildError, CellError) as error:
         return str(error)
     fields = 1 if cell.State is None else len(cell.State._fields)

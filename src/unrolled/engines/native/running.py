@@ -81,7 +81,7 @@ def work_of(request: Request) -> _Work:
     """Return what is asked of the compiled code, but for tensors."""
     cell, (T, B) = request.cell, request.x.shape[:2]
     assert isinstance(cell, GatedCell)
-    program, resets = program_of(type(cell)), None
+    program, resets = program_of(type(cell), request.bf16), None
     assert isinstance(program, Program)
     if request.fresh:
         resets = torch.zeros(T + 1, B, dtype=torch.bool, device="cpu")

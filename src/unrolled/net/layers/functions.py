@@ -122,13 +122,13 @@ class Linear(LayerModule):
         """Return ``x_to_y`` and, where there is one, ``bias``."""
         return ("x_to_y", "bias") if settings["bias"] else ("x_to_y",)
 
-    def forward(self, x: Tensor, fast: bool = False) -> Tensor:
-        """Return x @ W + b; ``fast`` lets compiled code do it where there is some."""
+    def forward(self, x: Tensor, fast: bool = False, bf16: bool = False) -> Tensor:
+        """Return x @ W + b; ``fast`` lets compiled code do it where there is some, with ``bf16`` factors."""
         W = self.x_to_y.t() if self.transpose else self.x_to_y
         lead = x.shape[: x.dim() - self.axes]
         flat = x.reshape(-1, W.shape[0])
-        if fast and compiled.serves(flat, W, self.bias):
-            y = compiled.linear(flat, W, self.bias)
+        if fast and compiled.serves(flat, W, self.bias, bf16=bf16):
+            y = compiled.linear(flat, W, self.bias, bf16)
         else:
             y = flat @ W if self.bias is None else torch.addmm(self.bias, flat, W)
         return y.view(*lead, W.shape[1])

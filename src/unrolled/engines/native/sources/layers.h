@@ -12,23 +12,24 @@ int64_t lanes() { return LANES; }
 // Rooms, in numbers.
 int64_t room_for_matrix(int64_t D, int64_t K) { return padded(K) * D + padded(D) * K; }
 int64_t room_for_rows(int64_t D, int64_t K, int64_t threads) {
-  const long block = BLOCK * padded(D > K ? D : K), outer = room_for_outer(D);
+  const long widest = D > K ? D : K, block = BLOCK * (padded(widest) + room_for_words(widest));
+  const long outer = room_for_outer(D);
   return threads * (block > outer ? block : outer);
 }
 
 // y [N, K] = bias (or 0) + x [N, D] · W, whose element (d, k) is W[d · step_d + k · step_k]
 void linear_forward(int64_t N, int64_t D, int64_t K, int64_t threads, const float *x, const float *W, int64_t step_d,
                     int64_t step_k, const float *bias, float *y, float *packed, float *scratch) {
-  const long P = padded(K), n = threads;
-  pack_panels(W, step_d, step_k, D, K, packed, D, 0);
+  const long P = padded(K), n = threads, share = room_for_rows(D, K, 1);
+  pack_panels(W, step_d, step_k, D, K, packed, words(D), 0);
 #pragma omp parallel for num_threads(n) schedule(static, 1) if (n > 1)
   for (long k = 0; k < n; k++) {
-    float *sums = scratch + k * BLOCK * P;
+    float *sums = scratch + k * share;
     for (long r = first_of(N, k, n), stop = first_of(N, k + 1, n); r < stop; r += BLOCK) {
       const long now = smaller(BLOCK, stop - r);
       for (long i = 0; i < now; i++)
         for (long u = 0; u < P; u += LANES) store(sums + i * P + u, bias && u < K ? load_part(bias + u, K - u) : V{});
-      times_panels(now, {x + r * D, D}, packed, D, K, sums, P);
+      times_panels(now, as_words({x + r * D, D}, D, now, sums + BLOCK * P), packed, words(D), K, sums, P);
       for (long i = 0; i < now; i++) memcpy(y + (r + i) * K, sums + i * P, (size_t)K * 4);
     }
   }
@@ -38,16 +39,15 @@ void linear_forward(int64_t N, int64_t D, int64_t K, int64_t threads, const floa
 void linear_backward(int64_t N, int64_t D, int64_t K, int64_t threads, const float *x, const float *W, int64_t step_d,
                      int64_t step_k, const float *d_y, float *d_x, float *d_W, float *d_bias, float *packed,
                      float *scratch) {
-  const long P = padded(D), wide = padded(K), n = threads;
-  const long share = room_for_rows(D, K, 1);
-  if (d_x) pack_panels(W, step_k, step_d, K, D, packed, K, 0);
+  const long P = padded(D), wide = padded(K), n = threads, share = room_for_rows(D, K, 1);
+  if (d_x) pack_panels(W, step_k, step_d, K, D, packed, words(K), 0);
 #pragma omp parallel for num_threads(n) schedule(static, 1) if (n > 1)
   for (long k = 0; k < n; k++) {
     float *sums = scratch + k * share;
     for (long r = first_of(N, k, n), stop = first_of(N, k + 1, n); d_x && r < stop; r += BLOCK) {
       const long now = smaller(BLOCK, stop - r);
       memset(sums, 0, (size_t)(now * P) * 4);
-      times_panels(now, {d_y + r * K, K}, packed, K, D, sums, P);
+      times_panels(now, as_words({d_y + r * K, K}, K, now, sums + BLOCK * P), packed, words(K), D, sums, P);
       for (long i = 0; i < now; i++) memcpy(d_x + (r + i) * D, sums + i * P, (size_t)D * 4);
     }
     const long from = wide / LANES * k / n * LANES, to = wide / LANES * (k + 1) / n * LANES;
