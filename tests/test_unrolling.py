@@ -296,7 +296,7 @@ def test_the_state_that_went_in_is_not_changed() -> None:
         ({"lengths": [7.0, 7.0, 7.0]}, "whole numbers, one a lane; came torch.float32"),
         ({"lengths": [7, 8, 7]}, "lengths must be from 0 to 7, the steps of x; came 8 for lane 1"),
         ({"lengths": [-1, 7, 7]}, "came -1 for lane 0"),
-        ({"engine": "naiv"}, "no engine 'naiv'; there are auto, torch, naive, native; did you mean 'naive'"),
+        ({"engine": "naiv"}, "no engine 'naiv'; there are auto, native, torch, naive; did you mean 'naive'"),
         ({"cell": torch.nn.LSTM(5, 4)}, r"unroll takes a Cell, came LSTM\(5, 4\)"),
     ],
 )
@@ -319,8 +319,8 @@ def test_auto_takes_the_first_that_can_and_says_why_not_the_ones_before() -> Non
     engine, reasons = choose_engine(cell.double(), x.double())
     assert engine.name == "torch"
     assert "float64" in reasons["native"] or "compiler" in reasons["native"]
-    cell.float()
-    assert choose_engine(cell, x.float())[0].name in ("native", "torch")
+    cell, x = cell.float(), x.float()
+    assert choose_engine(cell, x)[0].name in ("native", "torch")
     assert choose_engine(cell, x, engine="naive") == (choose_engine(cell, x, engine="naive")[0], {})
     engine, reasons = choose_engine(Images(2, 3), torch.randn(6, 2, 2, 4, 4))
     assert engine.name == "naive"
