@@ -13,6 +13,7 @@ from unrolled.engines.native.compiler import find_compiler
 from unrolled.errors import SettingsError
 from unrolled.net import Net
 from unrolled.settings import Settings, TrainingSettings
+from unrolled.training.allocator import kept_memory
 
 
 def environment(net: Net, settings: Settings) -> dict[str, Any]:
@@ -65,9 +66,9 @@ def forked_random(device: torch.device) -> AbstractContextManager[None]:
 
 @contextmanager
 def process_settings(settings: TrainingSettings) -> Iterator[None]:
-    """Set threads and determinism for a while, and keep the caller's random states as they were."""
+    """Set threads, determinism and the allocator for a while; keep the caller's random states as they were."""
     threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    with forked_random(pick_device(settings.device)):
+    with forked_random(pick_device(settings.device)), kept_memory():
         try:
             if settings.threads:
                 torch.set_num_threads(settings.threads)

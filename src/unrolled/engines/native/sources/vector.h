@@ -86,8 +86,25 @@ INLINE V fn_sqrt(V x) {
 INLINE V fn_abs(V x) { return (V)((I)x & 0x7fffffff); }
 INLINE V with_sign_of(V magnitude, V sign) { return (V)((I)magnitude | ((I)sign & (int32_t)0x80000000)); }
 INLINE V fn_relu(V x) { return select(x <= 0.0f, V{}, x); }
-INLINE V fn_clamp_min(V x, V low) { return select(x < low, low, x); }
-INLINE V fn_clamp_max(V x, V high) { return select(x > high, high, x); }
+// The processor's own give their second operand where one is NaN, as the comparisons do.
+INLINE V fn_clamp_min(V x, V low) {
+#if defined(__AVX512F__)
+  return (V)_mm512_max_ps((__m512)low, (__m512)x);
+#elif defined(__AVX__)
+  return (V)_mm256_max_ps((__m256)low, (__m256)x);
+#else
+  return select(x < low, low, x);
+#endif
+}
+INLINE V fn_clamp_max(V x, V high) {
+#if defined(__AVX512F__)
+  return (V)_mm512_min_ps((__m512)high, (__m512)x);
+#elif defined(__AVX__)
+  return (V)_mm256_min_ps((__m256)high, (__m256)x);
+#else
+  return select(x > high, high, x);
+#endif
+}
 INLINE V fn_maximum(V a, V b) { return select(a != a, a, select(a > b, a, b)); }
 INLINE V fn_minimum(V a, V b) { return select(a != a, a, select(a < b, a, b)); }
 
@@ -108,8 +125,12 @@ INLINE V reduced_expm1(V x, V *n) {
 
 // m · 2^n for n from −252 to 254, through the numbers below 2^−126 too.
 INLINE V scaled(V m, V n) {
+#if defined(__AVX512F__)
+  return (V)_mm512_scalef_ps((__m512)m, (__m512)n);
+#else
   I whole = __builtin_convertvector(n, I), half = whole >> 1;
   return m * (V)((half + 127) << 23) * (V)((whole - half + 127) << 23);
+#endif
 }
 
 INLINE V fn_exp(V x) {
