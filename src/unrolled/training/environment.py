@@ -66,7 +66,7 @@ def forked_random(device: torch.device) -> AbstractContextManager[None]:
 
 @contextmanager
 def process_settings(settings: TrainingSettings) -> Iterator[None]:
-    """Set threads, determinism and the allocator for a while; keep the caller's random states as they were."""
+    """Set threads, determinism and the allocator for a while; keep the caller's random states."""
     threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     with forked_random(pick_device(settings.device)), kept_memory():
         try:

@@ -22,7 +22,7 @@ def room(*shape: int) -> Tensor:
 class Pool:
     """Pieces of memory that the unrolls of one cell take and give back.
 
-    What the system hands out anew costs a page fault every 4 kB, which is a tenth of an update.
+    What the system hands out anew costs a page fault every 4 kB, which adds up.
     """
 
     def __init__(self) -> None:
