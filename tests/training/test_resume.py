@@ -298,6 +298,18 @@ def test_a_resume_elsewhere_says_what_keeps_it_from_being_identical(
     assert [n for n in listener.notices if n.startswith("not bit-identical because threads was")]
 
 
+def test_a_resume_with_another_engine_says_that_it_is_not_identical(
+    text: Path, small: dict[str, Any], tmp_path: Path
+) -> None:
+    with pytest.raises(Crash):
+        unrolled.train(text, run=tmp_path / "run", listener=At(10, crash), **{**small, "engine": "torch"})
+    listener = At(-1, crash)
+    run = unrolled.resume(tmp_path / "run", engine="naive", listener=listener)
+    [note] = [n for n in listener.notices if n.startswith("not bit-identical")]
+    assert "because engines was" in note and "'torch'" in note and "'naive'" in note
+    assert run.settings.training.engine == "naive"
+
+
 def test_what_a_killed_process_left_behind_is_cleared(
     text: Path, small: dict[str, Any], tmp_path: Path
 ) -> None:

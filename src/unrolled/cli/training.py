@@ -116,6 +116,7 @@ class Changes:
     text: list[Path] | None
     cell: str | None
     device: str | None
+    engine: str | None
 
 
 def resume(directory: Path, changes: Changes, voice: Voice) -> None:

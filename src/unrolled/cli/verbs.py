@@ -71,13 +71,14 @@ def resume(
     text: Annotated[list[Path] | None, Parameter(help="Where the text is now, if it moved.")] = None,
     cell: OwnCell = None,
     device: Annotated[str | None, Parameter(help="Compute elsewhere from now on: cpu, cuda, auto.")] = None,
+    engine: Annotated[str | None, Parameter(help="Run the cells by another engine from now on.")] = None,
     quiet: Annotated[bool, Parameter(help="Print nothing but errors.")] = False,
     json: Json = False,
 ) -> None:
     """Go on with a run exactly as if it had never stopped."""
     from unrolled.cli import training
 
-    changes = training.Changes(epochs, max_updates, text, cell, device)
+    changes = training.Changes(epochs, max_updates, text, cell, device, engine)
     training.resume(run, changes, training.Voice(quiet, json))
 
 

@@ -16,8 +16,8 @@ _KEPT = 1 << 30
 def kept_memory() -> Iterator[None]:
     """Let glibc keep for a while what is freed, instead of handing it back to the system.
 
-    A window's tensors are freed and asked for again at every update; where the system has them meanwhile,
-    each costs a page fault every 4 kB. Afterwards what is free goes back, and the thresholds stay at the largest
+    A window's tensors are freed and asked for again at every update, and what the system takes back meanwhile
+    costs a page fault every 4 kB. Afterwards what is free goes back, and the thresholds stay at the largest
     that glibc itself moves them to. Other C libraries are left alone.
     """
     library = _glibc()

@@ -176,19 +176,20 @@ def resume(
     text: Sequence[Text] | None = None,
     cell: str | type[Cell] | None = None,
     device: str | None = None,
+    engine: str | None = None,
     listener: Listener | None = None,
 ) -> Run:
     """Go on with a run from its newest checkpoint, as if it had never stopped; return the run.
 
     ``epochs`` or ``max_updates`` move the end. ``text`` says where the text is now; its content must be the
-    same. ``device`` says where to compute from now on. Nothing on the disk changes before all is found to
-    fit.
+    same. ``device`` says where to compute from now on, ``engine`` by what. Nothing on the disk changes before
+    all is found to fit.
     """
     listener = listener or Listener()
     run = Run(directory)
     own = own_cell(cell) if cell is not None else None
     _check_cell(run, own, listener)
-    settings = _changed(run.settings, epochs, max_updates, device)
+    settings = _changed(run.settings, epochs, max_updates, {"device": device, "engine": engine})
     with run.locked(), process_settings(settings.training), stop_flag() as stop:
         update, checkpoint = run.newest(listener.said)
         run.cells = own.cells if own else {}
@@ -291,16 +292,17 @@ def _open(paths: Sequence[Path], settings: Settings, vocab: Vocab | None, listen
     return corpus
 
 
-def _changed(settings: Settings, epochs: int | None, max_updates: int | None, device: str | None) -> Settings:
-    """Return the settings with another end or device; UsageError for a value that no training could have."""
+def _changed(
+    settings: Settings, epochs: int | None, max_updates: int | None, others: Mapping[str, str | None]
+) -> Settings:
+    """Return the settings with another end or others; UsageError for a value that no training could have."""
     tables = to_tables(settings)
     if epochs is not None or max_updates is not None:
         for name, value in (("epochs", epochs), ("max_updates", max_updates)):
             if value is not None and value < 1:
                 raise UsageError(f"--{name.replace('_', '-')}: wanted more than 0, came {value}")
             tables["training"][name] = value or 0
-    if device is not None:
-        tables["training"]["device"] = device
+    tables["training"] |= {name: value for name, value in others.items() if value is not None}
     return from_tables("resume", tables)
 
 
