@@ -182,6 +182,21 @@ def test_ids_that_stand_for_rows_give_the_bits_of_the_rows(name: str, V: int) ->
     assert torch.equal(found[0][0], found[1][0])
 
 
+@pytest.mark.parametrize("kind", ["items", "ids", "rows"])
+def test_inputs_may_lie_in_memory_in_any_order(kind: str) -> None:
+    torch.manual_seed(6)
+    cell, table = unrolled.GRU(33, 40), torch.randn(33, 9).t()
+    x = torch.randn(7, 11, 33) if kind == "items" else torch.randint(-1, 9, (7, 11))
+    found = []
+    for lay in (lambda part: part, Tensor.contiguous):
+        turned, rows = lay(x.transpose(0, 1)), lay(table).detach().requires_grad_()
+        leaves = [rows, *cell.parameters()] if kind == "rows" else list(cell.parameters())
+        y, _ = unrolled.unroll(cell, turned, rows=rows if kind == "rows" else None, engine="native")
+        loss = (y * torch.arange(y.numel()).view(y.shape).sin()).sum()
+        found.append(torch.autograd.grad(loss, leaves))
+    assert all(map(torch.equal, *found))
+
+
 def test_memory_is_given_back_and_taken_again_without_a_trace() -> None:
     pool = memory.Pool()
     a = memory.room(3, 4)
