@@ -12,7 +12,7 @@ from unrolled.settings.fields import GROUP_OF, Settings
 from unrolled.settings.toml import Layer, flattened, recipe_layers
 
 ENVIRONMENT = "UNROLLED_"
-NO_SETTINGS = {"UNROLLED_CACHE"}
+NO_SETTINGS = {"UNROLLED_CACHE", "UNROLLED_CXXFLAGS"}
 ALTERNATIVES = {"epochs": "max_updates", "clip_norm": "clip_value"}
 ALTERNATIVES |= {there: here for here, there in ALTERNATIVES.items()}
 

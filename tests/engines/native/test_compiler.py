@@ -141,6 +141,44 @@ def test_a_compiler_that_does_not_run_is_said_in_words(
 
 
 @needs_compiler
+def test_flags_from_the_environment_follow_all_others(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = 'extern "C" int answer() { return ANSWER; }'
+    calls = count_calls(monkeypatch)
+    for number in (1, 2):
+        monkeypatch.setenv("UNROLLED_CXXFLAGS", f"-DANSWER={number} -g0")
+        assert build(told, PLAIN).answer() == number
+    assert len(calls) == 4
+    assert all({"-DANSWER=2", "-g0"} <= set(command) for command, _ in calls[2:])
+    monkeypatch.setenv("UNROLLED_CXXFLAGS", "-no-such-flag")
+    with pytest.raises(BuildError, match="no-such-flag"):
+        build(told, PLAIN)
+    monkeypatch.setenv("UNROLLED_CXXFLAGS", "-D'")
+    with pytest.raises(BuildError, match="UNROLLED_CXXFLAGS must be flags"):
+        build(told, PLAIN)
+
+
+@needs_compiler
+def test_a_cache_that_takes_no_files_is_said_and_what_is_in_it_is_used(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build(source(61), PLAIN)
+
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(compiler, "build_folder", refuse)
+        patch.setattr(compiler, "_lock", refuse)
+        assert build(source(61), PLAIN).answer() == 61
+        with pytest.raises(BuildError, match=r"the cache for compiled cells failed: .*Permission denied"):
+            build(source(62), PLAIN)
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("UNROLLED_CACHE", str(tmp_path / "file"))
+    with pytest.raises(BuildError, match="The cache must be writable"):
+        build(source(63), PLAIN)
+
+
+@needs_compiler
 def test_a_folder_that_others_may_write_to_is_refused(cache: Path) -> None:
     build(source(60), PLAIN)
     cache.chmod(0o777)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import runpy
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Thread
 from typing import Any, NamedTuple
 
 import pytest
@@ -60,6 +61,7 @@ class Peepholes(unrolled.GatedCell):
         return Pair(torch.where(h > 0.1, h, 0.5 * h + 0.1 * state.h), c)
 
 
+TAKE = memory.Pool.take
 CELLS: dict[str, Any] = {**BUILT_IN, "coupled": GATED["Coupled"], "peepholes": Peepholes}
 
 
@@ -182,6 +184,21 @@ def test_ids_that_stand_for_rows_give_the_bits_of_the_rows(name: str, V: int) ->
     assert torch.equal(found[0][0], found[1][0])
 
 
+@pytest.mark.parametrize("kind", ["items", "ids", "rows"])
+def test_inputs_may_lie_in_memory_in_any_order(kind: str) -> None:
+    torch.manual_seed(6)
+    cell, table = unrolled.GRU(33, 40), torch.randn(33, 9).t()
+    x = torch.randn(7, 11, 33) if kind == "items" else torch.randint(-1, 9, (7, 11))
+    found = []
+    for lay in (lambda part: part, Tensor.contiguous):
+        turned, rows = lay(x.transpose(0, 1)), lay(table).detach().requires_grad_()
+        leaves = [rows, *cell.parameters()] if kind == "rows" else list(cell.parameters())
+        y, _ = unrolled.unroll(cell, turned, rows=rows if kind == "rows" else None, engine="native")
+        loss = (y * torch.arange(y.numel()).view(y.shape).sin()).sum()
+        found.append(torch.autograd.grad(loss, leaves))
+    assert all(map(torch.equal, *found))
+
+
 def test_memory_is_given_back_and_taken_again_without_a_trace() -> None:
     pool = memory.Pool()
     a = memory.room(3, 4)
@@ -191,6 +208,26 @@ def test_memory_is_given_back_and_taken_again_without_a_trace() -> None:
     assert b.data_ptr() == a.data_ptr()
     pool.give(*(memory.room(n + 1) for n in range(30)))
     assert len(pool._free) <= 16
+
+
+def test_two_threads_never_take_the_same_piece() -> None:
+    pool, others, taken = memory.Pool(), list[Thread](), list[Any]()
+
+    class Watched:
+        def numel(self) -> int:
+            if not others:  # let another thread have its chance between the look and the grasp
+                others.append(Thread(target=lambda: taken.append(TAKE(pool, 4))))
+                others[0].start()
+                others[0].join(0.2)
+            return 4
+
+        def view(self, _: Any) -> Watched:
+            return self
+
+    pool._free = [Watched(), memory.room(9)]  # type: ignore[list-item]
+    assert isinstance(TAKE(pool, 4), Watched)
+    others[0].join()
+    assert taken[0].shape == (4,)
 
 
 def test_torchs_default_dtype_does_not_matter() -> None:
@@ -406,6 +443,33 @@ def test_says_why_it_cannot_run_what_it_cannot_run() -> None:
         unrolled.unroll(unrolled.GRU(3, 5), x, engine="native")
     with pytest.raises(UsageError, match="a transform of torch"):
         torch.func.grad(lambda x: unrolled.unroll(unrolled.GRU(3, 5), x, engine="native")[0].sum())(x)
+
+
+def test_a_transform_of_a_state_or_a_weight_is_left_to_the_loop() -> None:
+    cell, x, state = unrolled.GRU(3, 5), torch.randn(4, 2, 3), torch.randn(2, 5)
+
+    def of_state(state: Tensor, engine: str) -> Tensor:
+        return unrolled.unroll(cell, x, state, engine=engine)[0].sum()
+
+    def of_weight(h_to_rzn: Tensor, engine: str) -> Tensor:
+        class Unrolled(torch.nn.Module):
+            def forward(self) -> Tensor:
+                return unrolled.unroll(self.cell, x, engine=engine)[0].sum()
+
+        module = Unrolled()
+        module.cell = cell
+        found: Tensor = torch.func.functional_call(module, {"cell.h_to_rzn": h_to_rzn}, ())
+        return found
+
+    for function, point in ((of_state, state), (of_weight, cell.h_to_gates.detach())):
+        found, wanted = (
+            torch.func.grad(lambda p, e=engine, f=function: f(p, e))(point) for engine in ("auto", "naive")
+        )
+        torch.testing.assert_close(found, wanted)
+        with pytest.raises(UsageError, match="a transform of torch"):
+            torch.func.grad(lambda p, f=function: f(p, "native"))(point)
+    with torch.autograd.forward_ad.dual_level():
+        assert "native" in choose_engine(cell, x)[1]
 
 
 def test_without_a_compiler_everything_else_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -121,6 +121,13 @@ def test_softmax_loss_knows_large_and_absent_numbers() -> None:
     assert right.tolist() == [True, True, False, False]
 
 
+def test_targets_may_be_whole_numbers_of_any_width() -> None:
+    logits, targets = torch.randn(5, 3), torch.tensor([2, -1, 0, 1, 2])
+    wanted, _ = layers.softmax_loss(logits, targets)
+    for dtype in (torch.int32, torch.int16, torch.int8):
+        assert torch.equal(layers.softmax_loss(logits, targets.to(dtype))[0], wanted)
+
+
 def test_a_target_that_is_no_id_is_told() -> None:
     with pytest.raises(UsageError, match="targets are ids from 0 to 2, or -1; came 3"):
         layers.softmax_loss(torch.zeros(2, 3), torch.tensor([0, 3]))

@@ -16,6 +16,7 @@ import functools
 import hashlib
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -35,6 +36,9 @@ COMPILERS = ("c++", "g++", "clang++")
 
 FLAGS = ("-std=c++17", "-O3", "-fPIC", "-ffp-contract=off", "-fno-math-errno", "-fno-exceptions", "-fno-rtti")
 """Never one that lets the compiler reorder or contract float mathematics."""
+
+MORE_FLAGS = "UNROLLED_CXXFLAGS"
+"""The environment variable with flags that follow all others, of the compiler and the linker alike."""
 
 # Tried in turn: what a compiler or the loader refuses is left out. Without -fopenmp it is one thread.
 _WAYS = (("-march=native", "-fopenmp"), ("-march=native",), ("-fopenmp",), ())
@@ -78,14 +82,14 @@ def missing_compiler() -> str | None:
 
 def build(source: str, ways: Sequence[Sequence[str]] = _WAYS) -> ctypes.CDLL:
     """Return the library compiled from ``source``, from the cache if it is there."""
-    compiler, problem = find_compiler(), ""
+    compiler, more, problem = find_compiler(), _more_flags(), ""
     try:
         folder = writable(cache_folder(), "native")
         _check_private(folder)
-        for way in ways:
+        for way in ((*way, *more) for way in ways):
             entry = folder / key_of(source, *FLAGS, *way, compiler.path, compiler.version, processor())
             try:
-                return _library(entry, source, compiler, way)
+                return _library(entry, source, compiler, way, more)
             except _Refused as refused:
                 problem = str(refused)
     except TextError as error:
@@ -93,6 +97,17 @@ def build(source: str, ways: Sequence[Sequence[str]] = _WAYS) -> ctypes.CDLL:
     except OSError as error:
         raise BuildError(f"the cache for compiled cells failed: {error}") from None
     raise BuildError(f"{compiler.path} could not build it: {problem}")
+
+
+def _more_flags() -> tuple[str, ...]:
+    """Return the flags that the user adds."""
+    words = os.environ.get(MORE_FLAGS, "")
+    try:
+        return tuple(shlex.split(words))
+    except ValueError as error:
+        raise BuildError(
+            f"{MORE_FLAGS} must be flags as a shell takes them, came {words!r}: {error}"
+        ) from None
 
 
 @functools.cache
@@ -110,12 +125,14 @@ class _Refused(Exception):
     """What the compiler or the loader said."""
 
 
-def _library(entry: Path, source: str, compiler: Compiler, way: Sequence[str]) -> ctypes.CDLL:
+def _library(
+    entry: Path, source: str, compiler: Compiler, way: Sequence[str], linked: Sequence[str]
+) -> ctypes.CDLL:
     """Load the library of ``entry``; build it where it is missing or damaged."""
     if not _is_whole(entry):
         with _lock(entry.parent):
             if not _is_whole(entry):  # nobody else has built it meanwhile
-                build_folder(entry, lambda work: _compile(work, source, compiler, way))
+                build_folder(entry, lambda work: _compile(work, source, compiler, way, linked))
     try:
         return ctypes.CDLL(str(entry / "cell.so"))
     except OSError as error:
@@ -139,11 +156,11 @@ def _is_whole(entry: Path) -> bool:
         return False
 
 
-def _compile(work: Path, source: str, compiler: Compiler, way: Sequence[str]) -> None:
+def _compile(work: Path, source: str, compiler: Compiler, way: Sequence[str], linked: Sequence[str]) -> None:
     """Fill the folder ``work``. OpenMP's library isn't linked: its functions are those torch has loaded."""
     (work / "cell.cc").write_text(source, "utf-8")
     _call([compiler.path, *FLAGS, *way, "-c", "cell.cc", "-o", "cell.o"], work)
-    _call([compiler.path, "-shared", "cell.o", "-o", "cell.so"], work)
+    _call([compiler.path, "-shared", *linked, "cell.o", "-o", "cell.so"], work)
     (work / "cell.o").unlink()
     write_record(work / "entry.json", {"library": _sha256(work / "cell.so"), "flags": [*FLAGS, *way]})
 

@@ -54,9 +54,12 @@ class NativeEngine:
         x = request.x if request.lengths is None else blank(request.x, request.active())
         state = list(named_tensors(request.state).values())
         initial = list(named_tensors(request.initial).values()) if request.fresh else []
-        weights = (cell.x_to_gates, cell.h_to_gates, cell.bias, cell.h_bias, *cell.vector_parameters)
-        y, last = run(work_of(request), (x, request.rows, *weights, *state, *initial))
+        y, last = run(work_of(request), (x, request.rows, *_weights(cell), *state, *initial))
         return y, last[0] if cell.State is None else cell.State(*last)
+
+
+def _weights(cell: GatedCell) -> tuple[Tensor | None, ...]:
+    return cell.x_to_gates, cell.h_to_gates, cell.bias, cell.h_bias, *cell.vector_parameters
 
 
 @functools.cache
@@ -74,12 +77,17 @@ def _wrong_place(cell: GatedCell, request: Request) -> str | None:
         return "autocast is on"
     if B == 0:
         return "there are no lanes"
-    if is_transformed(cell.bias, request.x):
+    states = [
+        part
+        for state in (request.state, request.initial)
+        if state is not None
+        for part in named_tensors(state).values()
+    ]
+    if is_transformed(request.x, request.rows, *states, *_weights(cell)):
         return "a transform of torch.func is at work"
-    for state in (request.state, request.initial):
-        for part in named_tensors(state).values() if state is not None else ():
-            if part.shape != (B, H) or part.dtype != torch.float32:
-                return f"it wants a state of [{B}, {H}] in float32, came {describe(state)}"
+    for part in states:
+        if part.shape != (B, H) or part.dtype != torch.float32:
+            return f"it wants a state of [{B}, {H}] in float32, came {part.dtype} {describe(part)}"
     return None
 
 

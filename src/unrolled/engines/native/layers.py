@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from unrolled.engines.native.compiler import BuildError, build
 from unrolled.engines.native.generation import define, source
@@ -44,9 +45,11 @@ def serves(*tensors: Tensor | None, bf16: bool = False) -> bool:
 
 
 def is_transformed(*tensors: Tensor | None) -> bool:
-    """Tell whether one of these is inside a transform of torch.func."""
+    """Tell whether one of these is inside a transform of torch.func, or derivatives are taken forwards."""
     functorch: Any = torch._C._functorch
-    return any(tensor is not None and functorch.is_functorch_wrapped_tensor(tensor) for tensor in tensors)
+    return forward_ad._current_level >= 0 or any(
+        tensor is not None and functorch.is_functorch_wrapped_tensor(tensor) for tensor in tensors
+    )
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None, bf16: bool = False) -> Tensor:
@@ -65,7 +68,7 @@ def softmax_loss(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """
     if targets.numel() and int(targets.max()) >= logits.shape[1]:
         raise UsageError(f"targets are ids from 0 to {logits.shape[1] - 1}, or -1; came {int(targets.max())}")
-    nats, right = _Softmax.apply(logits, targets)  # type: ignore[no-untyped-call]
+    nats, right = _Softmax.apply(logits, targets.long())  # type: ignore[no-untyped-call]
     return nats, right
 
 

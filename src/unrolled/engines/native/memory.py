@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from threading import Lock
 from weakref import WeakKeyDictionary
 
 import torch
@@ -27,19 +28,22 @@ class Pool:
 
     def __init__(self) -> None:
         self._free: list[Tensor] = []
+        self._lock = Lock()
 
     def take(self, *shape: int) -> Tensor:
         """Return a piece with this shape, whatever is in it."""
         size = math.prod(shape)
-        for place, piece in enumerate(self._free):
-            if piece.numel() == size:
-                return self._free.pop(place).view(shape)
+        with self._lock:
+            for place, piece in enumerate(self._free):
+                if piece.numel() == size:
+                    return self._free.pop(place).view(shape)
         return room(*shape)
 
     def give(self, *pieces: Tensor) -> None:
         """Take back what nobody uses any more; the pieces that lay idle longest go."""
-        self._free += [piece.view(-1) for piece in pieces if piece.numel()]
-        del self._free[:-_MOST]
+        with self._lock:
+            self._free += [piece.view(-1) for piece in pieces if piece.numel()]
+            del self._free[:-_MOST]
 
 
 _POOLS: WeakKeyDictionary[Cell, Pool] = WeakKeyDictionary()

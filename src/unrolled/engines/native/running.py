@@ -188,9 +188,9 @@ def _gradients(
     needed: tuple[bool, ...],
 ) -> list[Tensor | None]:
     """Return the gradients of ``inputs`` in their order."""
-    out, d_out = _rooms(work, inputs, needed), _whole((d_y, *d_last))
+    out, whole, d_out = _rooms(work, inputs, needed), _whole(inputs), _whole((d_y, *d_last))
     given = {"before": memory.before, "kept": memory.kept, "d_y": d_out[0], "d_last": d_out[1:]}
-    _call(work, "backward", work.problem(_whole(inputs), keeps=1, **given, **vars(out)))
+    _call(work, "backward", work.problem(whole, keeps=1, **given, **vars(out)))
     work.pool.give(memory.kept, *memory.before)
     program, H = work.program, work.H
     GP, N = len(program.on_x) * work.P, program.num_split
