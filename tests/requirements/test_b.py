@@ -1,7 +1,8 @@
-"""Recurrent layers inside a model, as users of Theano, TensorFlow and Keras had them: B4, B8 and B9."""
+"""Recurrent layers inside a model, as users of Theano, TensorFlow and Keras had them: B4, B6, B8 and B9."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from unrolled.cells import LSTM, LSTMState, map_state, named_tensors
 from unrolled.net import Edge, Layer, Net, Spec
+from unrolled.unrolling import unroll
 
 Make = Callable[[Spec], Net]
 
@@ -107,6 +109,26 @@ def test_B4_within_one_net_the_last_state_of_an_encoder_starts_a_decoder_at_each
         for t in range(stop):
             y, state = decoder.step(z[t, lane : lane + 1], state)
             torch.testing.assert_close(values["decoder"][t, lane], y[0], rtol=1e-12, atol=1e-12)
+
+
+def test_B6_the_loop_over_time_is_an_operation_whose_speed_is_reported_against_the_naive_loop(
+    cli: Callable[..., Any],
+) -> None:
+    cell, x = LSTM(3, 5).double(), randn(7, 4, 3)
+    state, steps = cell.initial_state(4), []
+    for items in x:
+        y, state = cell.step(items, state)
+        steps.append(y)
+    assert torch.equal(unroll(cell, x, engine="naive")[0], torch.stack(steps))
+    said = cli("bench", "--cells", "lstm", "--sizes", "5x4x7", "--engines", "torch,naive", "--rounds", "1",
+               "--device", "cpu", "--json")  # fmt: skip
+    assert said.code == 0
+    found = json.loads(said.out)
+    rows = {(row["work"], row["engine"]): row for row in found["rows"]}
+    assert found["base"] == "naive" and len(rows) == 6
+    for (work, _), row in rows.items():
+        naive = rows[work, "naive"]
+        assert row["seconds"] > 0 and row["ratio"] == pytest.approx(naive["seconds"] / row["seconds"])
 
 
 @both_engines

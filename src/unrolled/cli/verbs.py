@@ -132,6 +132,33 @@ def evaluate(
     using.evaluate(run, text, cell, (lanes, window, skip_unseen), json)
 
 
+def bench(
+    *,
+    cells: Annotated[
+        str | None, Parameter(help="Built-in cells [default: lstm,gru,rnn; none beside --cell].")
+    ] = None,
+    cell: Annotated[str | None, Parameter(help="A cell of your own, PATH.py:NAME.")] = None,
+    sizes: Annotated[
+        str, Parameter(help="128 (2×128, 50 lanes × 50 steps), 512 (100 × 100), or HIDDENxLANESxWINDOW.")
+    ] = "128",
+    engines: Annotated[str | None, Parameter(help="Engines to compare [default: all].")] = None,
+    threads: Annotated[int, Parameter(help="Processor threads; 0 leaves PyTorch's choice.")] = 0,
+    rounds: Annotated[int, Parameter(help="Undisturbed timings that are wanted of each [default: 7].")] = 7,
+    precision: Annotated[str, Parameter(help="As for train [default: float32].")] = "float32",
+    device: Annotated[str, Parameter(help="cpu, cuda, or auto for a GPU where there is one.")] = "auto",
+    json: Json = False,
+) -> None:
+    """Measure how fast each engine is here: a whole update, sampling one stream, and several.
+
+    Lists are separated by commas. Engines run in turns, and timings are dropped in which other processes
+    took more than 8 % of the processor. On a GPU the kernels of its library are measured too.
+    """
+    from unrolled.cli import bench
+
+    wanted = bench.Wanted(cells, cell, sizes, engines, threads, rounds, precision, device)
+    bench.bench(wanted, json)
+
+
 def info(*, json: Json = False) -> None:
     """Show versions, devices, and which engine runs each cell and why."""
     from unrolled.cli import about
