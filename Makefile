@@ -5,8 +5,9 @@
 
 PYTHON := $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
+PEERS := .venv-bench
 
-.PHONY: demo test check bench setup clean
+.PHONY: demo test check bench peers setup clean
 
 setup: .venv/ready
 
@@ -24,8 +25,14 @@ test: setup
 check: setup
 	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/check
 
-bench: setup
-	$(BIN)/python benchmarks/scheduled_net.py
+# make bench BARS="--only train/lstm --threads 1" measures a part
+bench: setup peers
+	$(BIN)/python benchmarks/bars.py --peers $(PEERS)/bin/python $(BARS)
+
+peers: setup
+	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt \
+		|| echo "the peers cannot be installed here; those that are missing are left out"
 
 clean:
-	rm -rf .venv dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-bench dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import runpy
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,6 +17,9 @@ from torch import Tensor
 import unrolled
 from unrolled.cli.main import run
 from unrolled.data import Window, binary_addition
+from unrolled.measuring.comparison import Plan, compare
+from unrolled.measuring.rounds import Manner
+from unrolled.measuring.works import Size
 from unrolled.net import Net, Spec
 from unrolled.net.importers.caffe import read_net
 from unrolled.net.rolling import roll
@@ -270,3 +274,25 @@ def test_C8_length_100_takes_the_same_source_as_length_3(read: Callable[..., Spe
         out = net(inputs)[0]["out"]
         out = out[0].t() if net is nets[1] else out.reshape(100, 4)
         torch.testing.assert_close(out, by_hand(theirs, x), rtol=1e-12, atol=1e-12)
+
+
+def test_C7_processors_gpus_and_maths_libraries_stand_in_one_table(tmp_path: Path) -> None:
+    made = {name: runpy.run_path(str(ROOT / "benchmarks" / f"{name}.py")) for name in ("gpu", "page")}
+    plan = Plan({"lstm": unrolled.LSTM}, [Size(5, 3, 4)], ("torch", "naive"), manner=Manner(1, 1e-3, 1.0))
+    report = compare(plan).to_dict()
+    for number, gpu in enumerate((None, "A GPU")):
+        entries = list(made["gpu"]["entries"](report))
+        rows = {entry["row"]: {"0" if gpu else "1": entry} for entry in entries}
+        facts = {**report["machine"], **({"gpu": gpu} if gpu else {"processor": "A processor"})}
+        (tmp_path / f"{number}.json").write_text(json.dumps({"machine": facts, "rows": rows}))
+    text = made["page"]["page"](tmp_path)
+    table = text[text.index("## Processors, GPUs and maths libraries") :].splitlines()[2:]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
+    assert cells[0] == ["machine", "products by", "", "lstm 5x3x4"]
+    machines = {(row[0].partition(",")[0], row[1]): float(row[3]) for row in cells[2:]}
+    assert set(machines) == {
+        (machine, library) for machine in ("A processor", "A GPU") for library in ("cuDNN", "cuBLAS")
+    }
+    seconds = {row["engine"]: row["seconds"] for row in report["rows"] if row["work"] == "train"}
+    assert machines["A GPU", "cuDNN"] == pytest.approx(1e3 * seconds["torch"], abs=0.06)
+    assert "No GPU has been measured yet" not in text
