@@ -32,6 +32,7 @@ def build(work: dict[str, Any]) -> Callable[[], object]:
     case = works.Case(cell, size, work.get("engine", "native"), precision, embedding=embedding)
     try:
         net = works.net_of(case, {cell: load_cell(cell).cls} if ":" in cell else None)
+        net.engines()
         if work["do"] == "train":
             return works.update_of(net, case)
         if "streams" in work:

@@ -72,7 +72,8 @@ def test_a_users_cell_is_measured_under_its_own_name() -> None:
     assert [type(cell) for cell in net.cells.values()] == [Mine, Mine]
 
 
-def test_precisions_are_those_of_the_settings() -> None:
-    assert {"float32", "float64"} <= set(precisions())
-    assert works.dtype_of("float64") == torch.float64
-    assert works.dtype_of("bf16") == torch.float32
+def test_precisions_are_those_of_the_settings_and_bf16_is_one_of_products() -> None:
+    assert set(precisions()) == {"float32", "float64", "bf16"}
+    net = net_of(Case("rnn", Size(5, 2, 3), precision="bf16"))
+    assert net.bf16 and next(net.parameters()).dtype == torch.float32
+    assert not net_of(Case("rnn", Size(5, 2, 3))).bf16

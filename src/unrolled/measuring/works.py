@@ -9,6 +9,7 @@ from typing import Any, get_args, get_type_hints
 
 import torch
 
+from unrolled import sample
 from unrolled.cells import Cell
 from unrolled.data import Window
 from unrolled.errors import UsageError
@@ -87,19 +88,13 @@ def net_of(case: Case, cells: Mapping[str, type[Cell]] | None = None) -> Net:
         embedding=size.hidden if case.embedding else 0,
     )
     net = Net(chain(sizes), cells=cells)
-    net.engine = case.engine
-    return net.to(device=case.device, dtype=dtype_of(case.precision))
+    net.engine, net.bf16 = case.engine, case.precision == "bf16"
+    return net.to(device=case.device, dtype=torch.float32 if net.bf16 else getattr(torch, case.precision))
 
 
 def precisions() -> tuple[str, ...]:
     """Return the precisions in which nets can be trained."""
     return get_args(get_type_hints(TrainingSettings)["precision"])
-
-
-def dtype_of(precision: str) -> torch.dtype:
-    """Return the format of weights: that of the precision, or float32 where it only names operands."""
-    dtype = getattr(torch, precision, torch.float32)
-    return dtype if isinstance(dtype, torch.dtype) else torch.float32
 
 
 def update_of(net: Net, case: Case) -> Callable[[], object]:
@@ -115,21 +110,19 @@ def draws_of(net: Net, weights: str = "float32") -> Callable[[], object]:
     """Return the drawing of ``CHARS`` ids by one stream that goes on."""
     options: dict[str, Any] = {} if weights == "float32" else {"weights": weights}
     stream = Stream(net, Choice(temperature=0.8), seed=1, **options)
-
-    def draw() -> None:
-        for _ in range(CHARS):
-            next(stream)
-
-    return draw
+    return lambda: _take(stream)
 
 
 def draws_of_several(net: Net, streams: int) -> Callable[[], object]:
-    """Return the drawing of ``CHARS`` ids by each of several streams that go on."""
+    """Return the drawing of ``CHARS`` ids by each of several streams that go on, together if they can."""
     several = [Stream(net, Choice(temperature=0.8), seed=seed) for seed in range(streams)]
+    together: Any = getattr(sample, "Streams", None)
+    if together is None:
+        return lambda: [_take(stream) for stream in several]
+    found = together(several)
+    return lambda: found.take(CHARS)
 
-    def draw() -> None:
-        for stream in several:
-            for _ in range(CHARS):
-                next(stream)
 
-    return draw
+def _take(stream: Stream) -> list[int]:
+    take: Any = getattr(stream, "take", None)
+    return [next(stream) for _ in range(CHARS)] if take is None else take(CHARS)
