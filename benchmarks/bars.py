@@ -1,12 +1,13 @@
 """The table of bars: Unrolled beside its peers on this machine, in turns within one run.
 
-    python benchmarks/bars.py [--only train/lstm sample] [--threads 1 2] [--quick] [--rounds 7]
+    python benchmarks/bars.py [--only train/lstm sample] [--threads 1 2] [--quick] [--rounds 7] [--patience 2]
         [--peers .venv-bench/bin/python] [--without jax keras] [--reads one-hot] [--own-time]
 
-Rows whose name contains one of --only are measured; they replace what benchmarks/results/ holds for this kind
-of machine, and benchmarks/RESULTS.md is made anew. --quick measures less, --reads one-hot another net, and
---own-time, for one thread on a busy machine, the processor's time instead of the clock's; none of the three
-is written down.
+Each row wants so many undisturbed rounds of each contender, in --patience times as many turns at most. Rows
+whose name contains one of --only are measured; they replace what benchmarks/results/ holds for this kind of
+machine, and benchmarks/RESULTS.md is made anew. Some things are only shown: --quick measures fewer rounds,
+--without fewer peers, --reads one-hot another net, and --own-time goes by the processor's time of a process
+instead of the clock's, for one thread on a busy machine.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from unrolled.measuring.machine import described, machine
 from unrolled.measuring.rounds import Manner, Run, in_turns
 from workers import Place, Workers, workers
 
+PEERS = Path(__file__).parents[1] / ".venv-bench" / "bin" / "python"
 OWN_PYTHON = ("jax", "keras", "onnxruntime", "numpy")
 
 
@@ -42,17 +44,12 @@ def main() -> None:
     """Measure and print; write the results down."""
     args = _arguments()
     found = [row for row in table.rows(args.reads) if _is_wanted(row.name, args.only)]
-    if not found:
+    if not found and not _wants_gpu(args.only):
         raise SystemExit(f"no row is named like {' or '.join(args.only)}; there are {_names()}")
-    manner = Manner(rounds=args.rounds, seconds=args.seconds)
-    if args.quick:
-        manner = replace(manner, rounds=min(3, args.rounds), seconds=min(0.1, args.seconds), patience=2)
-    if args.own_time:
-        manner = replace(manner, allowed=1.0)
-    saved = not (args.quick or args.own_time) and args.reads == "embedding"
-    facts = machine()
+    saved = not (args.quick or args.own_time or args.without) and args.reads == "embedding"
+    manner, facts = _manner(args), machine()
     print(described(facts))
-    for threads in args.threads:
+    for threads in args.threads if found else ():
         with workers(threads, args.own_time) as processes:
             peak = measure_peak(processes, manner) if saved else {}
             for row in found:
@@ -71,20 +68,32 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--threads", nargs="*", type=int, default=[1, 2])
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=0.3)
+    parser.add_argument("--patience", type=int, default=2)
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--peers", default=sys.executable)
+    parser.add_argument("--peers", default=str(PEERS if PEERS.exists() else sys.executable))
     parser.add_argument("--without", nargs="*", default=[])
     parser.add_argument("--reads", choices=("embedding", "one-hot"), default="embedding")
     parser.add_argument("--own-time", action="store_true")
     return parser.parse_args()
 
 
+def _manner(args: argparse.Namespace) -> Manner:
+    manner = Manner(rounds=args.rounds, seconds=args.seconds, patience=args.patience)
+    if args.quick:
+        manner = replace(manner, rounds=min(3, args.rounds), seconds=min(0.1, args.seconds))
+    return replace(manner, allowed=1.0) if args.own_time else manner
+
+
 def _is_wanted(name: str, only: list[str]) -> bool:
     return not only or any(part in name for part in only)
 
 
+def _wants_gpu(only: list[str]) -> bool:
+    return _is_wanted("gpu", only)
+
+
 def _names() -> str:
-    return ", ".join(row.name for row in table.rows())
+    return ", ".join([*(row.name for row in table.rows()), "gpu"])
 
 
 def measure(row: table.Row, processes: Workers, manner: Manner, args: argparse.Namespace) -> dict[str, Any]:
@@ -116,7 +125,7 @@ def measure_peak(processes: Workers, manner: Manner) -> dict[str, float]:
 
 def measure_gpu(manner: Manner, args: argparse.Namespace, saved: bool) -> None:
     """Measure the kernels of the GPU's library and Unrolled on it; one line where there is no GPU."""
-    if not any(_is_wanted(name, args.only) for name in ("gpu", *(f"gpu/{size}" for size in table.SIZES))):
+    if not _wants_gpu(args.only):
         return
     if not torch.cuda.is_available():
         print("\ngpu: left out, this PyTorch sees no CUDA device")
