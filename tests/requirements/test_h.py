@@ -20,6 +20,8 @@ from unrolled.training.learner import Learner
 
 CELLS = pytest.mark.parametrize("cell", ["rnn", "rnn2", "rnn3", "lstm"])
 LEARNED: dict[str, unrolled.Run] = {}
+# At 4e-3 this one jumps away from what it learned every now and then, late enough to be the end of it.
+RATES = {"rnn3": 2e-3}
 
 
 @pytest.fixture
@@ -28,7 +30,7 @@ def learned(cell: str, tmp_path_factory: pytest.TempPathFactory) -> Any:
     if cell not in LEARNED:
         LEARNED[cell] = unrolled.train(
             "counting", recipe=f"counting-{cell}", run=tmp_path_factory.mktemp(cell) / "run",
-            epochs=20, lr=4e-3, schedule="cosine", clip_norm=1.0,
+            epochs=20, lr=RATES.get(cell, 4e-3), schedule="cosine", clip_norm=1.0,
         )  # fmt: skip
     return LEARNED[cell]
 
