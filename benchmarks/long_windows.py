@@ -1,11 +1,12 @@
 """What a long window costs, plain and with recompute: memory and time of an update, a process for each row.
 
-    python benchmarks/long_windows.py [--steps 1000 2000 4000 8000 16000] [--lanes 16] [--cell lstm] [--layers 2]
-        [--hidden 512] [--symbols 65] [--dropout 0] [--engine auto] [--threads 1] [--most 6] [--json FILE]
+    python benchmarks/long_windows.py [--steps 1000 2000 4000 8000 16000] [--lanes 16] [--cell lstm]
+        [--layers 2] [--hidden 512] [--symbols 65] [--dropout 0] [--engine auto] [--threads 1] [--most 6]
+        [--json FILE]
 
 Memory is the peak of the process less what it had before the net was made, weights, gradients and Adam's
-averages included (Linux). Time is of the last update, after one that is not counted; where the window has 4,000
-steps or more, of the only one. Plain windows that would need more than --most GB are left out.
+averages included (Linux). Time is of the last update: of the second, or of the only one where a window has
+4,000 steps or more. Plain windows that would need more than --most GB are left out.
 """
 
 from __future__ import annotations
