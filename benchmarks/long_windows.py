@@ -2,17 +2,19 @@
 
     python benchmarks/long_windows.py [--steps 1000 2000 4000 8000 16000] [--lanes 16] [--cell lstm]
         [--layers 2] [--hidden 512] [--symbols 65] [--dropout 0] [--engine auto] [--threads 1] [--most 6]
-        [--json FILE]
+        [--rounds 1] [--json FILE]
 
 Memory is the peak of the process less what it had before the net was made, weights, gradients and Adam's
 averages included (Linux). Time is of the last update: of the second, or of the only one where a window has
-4,000 steps or more. Plain windows that would need more than --most GB are left out.
+4,000 steps or more. Rounds take turns, and their medians are told; "times plain" is of the CPU's time. Plain
+windows that would need more than --most GB are left out.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import subprocess
 import sys
 import time
@@ -20,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 MB, GB = 1e6, 1e9
+NUMBERS = ("peak", "seconds", "cpu", "count")
 
 
 def resident(line: str) -> int:
@@ -76,11 +79,23 @@ def work(args: argparse.Namespace, steps: int, recompute: bool) -> dict[str, flo
     return {"peak": resident("VmHWM") - idle, "seconds": seconds, "cpu": busy, "count": learned.count}
 
 
-def row(args: argparse.Namespace, steps: int, kind: str) -> dict[str, Any]:
+def row(steps: int, kind: str) -> dict[str, float]:
     """Measure one row in a process of its own."""
     command = [sys.executable, __file__, *sys.argv[1:], "--row", str(steps), kind]
-    found = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-    return {"steps": steps, "kind": kind, **json.loads(found)}
+    found: dict[str, float] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+    return found
+
+
+def measure(args: argparse.Namespace, steps: int) -> list[dict[str, Any]]:
+    """Return the rows of one length, plain where that fits."""
+    kinds = ("plain", "recompute") if estimate(args, steps) < args.most * GB else ("recompute",)
+    rounds = [{kind: row(steps, kind) for kind in kinds} for _ in range(args.rounds)]
+    rows = []
+    for kind in kinds:
+        middle = {name: statistics.median(turn[kind][name] for turn in rounds) for name in NUMBERS}
+        ratios = [turn[kind]["cpu"] / turn["plain"]["cpu"] for turn in rounds if "plain" in turn]
+        rows.append({"steps": steps, "kind": kind, **middle, "ratio": ratios and statistics.median(ratios)})
+    return rows
 
 
 def main() -> None:
@@ -93,6 +108,7 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--dropout", type=float, default=0.0)
     parser.add_argument("--most", type=float, default=6.0)
+    parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--row", nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -100,16 +116,18 @@ def main() -> None:
         print(json.dumps(work(args, int(args.row[0]), args.row[1] == "recompute")))
         return
     print(f"{args.layers}×{args.hidden} {args.cell}, {args.lanes} lanes, engine {args.engine}", end=", ")
-    print(f"{args.threads} threads\n steps       kind   peak, MB   µs a char   CPU µs a char", flush=True)
+    print(
+        f"{args.threads} threads\n steps       kind   peak, MB   µs a char   CPU µs a char   times plain",
+        flush=True,
+    )
     rows = []
     for steps in args.steps:
-        fits = estimate(args, steps) < args.most * GB
-        for kind in ("plain", "recompute") if fits else ("recompute",):
-            found = row(args, steps, kind)
+        for found in measure(args, steps):
             rows.append(found)
-            times = (found[name] / found["count"] * 1e6 for name in ("seconds", "cpu"))
-            cost = f"{found['peak'] / MB:10.0f} " + "{:11.1f}{:16.1f}".format(*times)
-            print(f"{steps:6,} {kind:>10} {cost}", flush=True)
+            wall, cpu = (found[name] / found["count"] * 1e6 for name in ("seconds", "cpu"))
+            ratio = f"{found['ratio']:14.2f}" if found["ratio"] else ""
+            cost = f"{found['peak'] / MB:11.0f}{wall:12.1f}{cpu:16.1f}{ratio}"
+            print(f"{steps:6,} {found['kind']:>10}{cost}", flush=True)
     if args.json:
         args.json.write_text(json.dumps(rows, indent=1), encoding="utf-8")
 
