@@ -388,3 +388,17 @@ def test_an_advice_for_too_long_a_window_names_recompute() -> None:
         memory(window=10**8)
     with pytest.raises(SettingsError, match=r"or --window$"):
         memory(window=10**8, lanes=10**6, recompute=True)
+
+
+def test_states_at_borders_hold_on_to_nothing_larger() -> None:
+    sizes: list[int] = []
+
+    class LastOfMany(Spy):
+        def forward(self, x: Tensor, state: Any = None, **marks: Any) -> tuple[Tensor, Tensor]:
+            if state is not None:
+                sizes.append(state.untyped_storage().nbytes())
+            y, _ = unrolled.unroll(self.cell, x, state, **marks)
+            return self.out(y), y[-1]
+
+    updates(LastOfMany(), [text_windows()[0]], True)
+    assert sizes == [3 * 3 * 5 * 4] * 4  # of 3 borders together, in 3 lanes of 5 float32

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from math import sqrt
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -33,12 +33,24 @@ def chunks(pieces: Sequence[Piece]) -> list[Piece]:
     return [chunk for piece in pieces for chunk in piece.cut(length)]
 
 
-class Border(NamedTuple):
-    """What a chunk begins with."""
+class Kept:
+    """States of one structure, by number; each of their parts lies in one piece of memory for all numbers.
 
-    state: Any
-    random: list[Tensor]
-    """Where each random generator stands."""
+    Kept as they come they could be views that hold on to a whole chunk, or lie between what comes and goes,
+    where they leave holes that nothing large fits in.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._count, self._blocks = count, None
+
+    def keep(self, number: int, state: Any) -> Any:
+        """Copy a state; return the copy."""
+        if self._blocks is None:
+            self._blocks = map_state(lambda part: part.new_empty((self._count, *part.shape)), state)
+        return map_state(lambda block, part: block[number].copy_(part), self._blocks, state)
+
+    def __getitem__(self, number: int) -> Any:
+        return map_state(lambda block: block[number], self._blocks)
 
 
 class RecomputedPass:
@@ -60,26 +72,27 @@ class RecomputedPass:
         self._judge, self._chunks = judge, chunks
         self._parameters = [parameter for parameter in net.parameters() if parameter.requires_grad]
         self._generators = generators_of(net)
-        self._borders: list[Border] = []
-        self.next_state, scores = state, []
-        for chunk in chunks:
-            self._borders.append(Border(state, self._random()))
+        self._first, self._states, self._randoms = state, Kept(len(chunks)), Kept(len(chunks))
+        self.next_state, score = state, None
+        for number, chunk in enumerate(chunks):
+            self._randoms.keep(number, self._random())
             with torch.no_grad():
-                score, state = judge(chunk.window, state)
+                found, state = judge(chunk.window, state)
+                state = self._states.keep(number, state)
             if chunk.counts:
-                scores.append(score)
+                score = found if score is None else summed([score, found])
             if chunk.ends:
-                self.next_state = state
-        self.score = summed(scores)
+                self.next_state = map_state(Tensor.clone, state)
+        assert score is not None
+        self.score = score
 
     def backward(self) -> None:
         """Run the chunks again, the last one first; the generators end where they are now."""
         end, d_state = self._random(), dict[str, Tensor]()
         try:
             for number in reversed(range(len(self._chunks))):
-                border = self._borders.pop()
-                self._set_random(border.random)
-                before = map_state(_leaf, border.state) if number else border.state
+                self._set_random(self._randoms[number])
+                before = map_state(_leaf, self._states[number - 1]) if number else self._first
                 d_state = self._back(self._chunks[number], before, d_state)
         finally:
             self._set_random(end)
@@ -95,12 +108,13 @@ class RecomputedPass:
         leaves = named_tensors(before) if before is not None else {}
         return {name: leaf.grad for name, leaf in leaves.items() if leaf.grad is not None}
 
-    def _random(self) -> list[Tensor]:
-        return [generator.get_state() for generator in self._generators]
+    def _random(self) -> dict[str, Tensor]:
+        """Return where the random generators stand."""
+        return {str(number): generator.get_state() for number, generator in enumerate(self._generators)}
 
-    def _set_random(self, states: Sequence[Tensor]) -> None:
-        for generator, state in zip(self._generators, states, strict=True):
-            generator.set_state(state)
+    def _set_random(self, states: Mapping[str, Tensor]) -> None:
+        for number, generator in enumerate(self._generators):
+            generator.set_state(states[str(number)].clone())  # torch 2.13 crashes on a part of a tensor
 
 
 def backward(roots: Iterable[tuple[Tensor, Tensor]], parameters: Iterable[Tensor]) -> None:
