@@ -10,7 +10,7 @@ from unrolled.data.hdf5 import HDF5Batches
 from unrolled.data.symbols import Symbols, stored_vocab
 from unrolled.data.tasks import TASKS, task
 from unrolled.data.vocab import Decoder, Vocab
-from unrolled.data.windows import Window, Windows, lane_bounds, padded
+from unrolled.data.windows import Window, Windows, lane_bounds, padded, reaching
 
 __all__ = [
     "TASKS",
@@ -33,6 +33,7 @@ __all__ = [
     "counting_text",
     "lane_bounds",
     "padded",
+    "reaching",
     "stored_vocab",
     "task",
     "write_jsonl",

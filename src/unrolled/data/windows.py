@@ -30,6 +30,21 @@ class Window(NamedTuple):
     targets: Tensor
     fresh: Tensor | None
     lengths: Tensor | None
+    context: int = 0
+    """How many of its first steps were read before, and are here for gradients to reach back through."""
+    overlap: int = 0
+    """How many of its last steps the next window begins with."""
+
+    def part(self, begin: int, end: int) -> Window:
+        """Return steps ``begin`` up to ``end``, with their marks and lengths."""
+        fresh = _marks(self)
+        lengths = None if self.lengths is None else (self.lengths - begin).clamp(0, end - begin)
+        return Window(
+            self.inputs[begin:end],
+            self.targets[begin:end],
+            None if fresh is None else fresh[begin:end],
+            lengths,
+        )
 
 
 class Windows:
@@ -149,6 +164,54 @@ def lane_bounds(num_targets: int, lanes: int) -> list[tuple[int, int]]:
     size, longer = divmod(num_targets, lanes)
     cuts = [b * size + min(b, longer) for b in range(lanes + 1)]
     return list(itertools.pairwise(cuts))
+
+
+def reaching(windows: Windows | Sequence[Window], number: int, before: int) -> Window:
+    """Return a window of an epoch with up to ``before`` steps that come before it as its ``context``.
+
+    ``number`` counts from 0, as in ``windows[number]``; nothing comes before an epoch's first step.
+    UsageError where those steps are padded.
+    """
+    found, missing, at = [windows[number]], before, number
+    while missing > 0 and at > 0:
+        at -= 1
+        earlier = windows[at]
+        if earlier.lengths is not None:
+            raise UsageError(
+                f"Window {at} of the epoch has lengths, and window {number} is to reach back over its padded"
+                " steps. Pad the last window of an epoch alone, or reach back no farther than a window."
+            )
+        T = len(earlier.inputs)
+        found.insert(0, earlier.part(max(0, T - missing), T))
+        missing -= len(found[0].inputs)
+    T = sum(len(window.inputs) for window in found)
+    last = number == len(windows) - 1
+    return _joined(found)._replace(context=before - missing, overlap=0 if last else min(before, T))
+
+
+def _joined(windows: Sequence[Window]) -> Window:
+    """Return windows that go on from one another as one; only the last may have lengths."""
+    inputs = torch.cat([window.inputs for window in windows])
+    targets = torch.cat([window.targets for window in windows])
+    marks = [_marks(window) for window in windows]
+    fresh = None
+    if any(mark is not None for mark in marks):
+        unmarked = [torch.zeros(window.inputs.shape[:2], dtype=torch.bool) for window in windows]
+        fresh = torch.cat([no if m is None else m.cpu() for m, no in zip(marks, unmarked, strict=True)])
+    lengths = windows[-1].lengths
+    if lengths is not None:
+        lengths = lengths + (len(inputs) - len(windows[-1].inputs))
+    return Window(inputs, targets, fresh, lengths)
+
+
+def _marks(window: Window) -> Tensor | None:
+    """Return a window's marks [T, B]; those of step 0 alone may have come as [B]."""
+    fresh = window.fresh
+    if fresh is None or fresh.dim() != 1:
+        return fresh
+    marks = torch.zeros(window.inputs.shape[:2], dtype=torch.bool, device=fresh.device)
+    marks[:1] = fresh
+    return marks
 
 
 def padded(sequences: Sequence[Tensor | Array | Sequence[Any]], fill: float = 0) -> tuple[Tensor, Tensor]:

@@ -18,6 +18,7 @@ from unrolled.net.wiring import AGE, Wiring
 from unrolled.unrolling import check_state
 
 Lengths = Tensor | Mapping[Length, Tensor] | None
+DRAWN_STEPS = 64
 
 
 @dataclass(frozen=True)
@@ -55,15 +56,23 @@ def whole_message(wiring: Wiring, what: str) -> str:
 
 
 def masks(call: Call, wiring: Wiring, generator: torch.Generator | None) -> dict[str, Tensor]:
-    """Draw each dropout layer's mask for the whole window, so that no engine can change it."""
-    found = {}
+    """Draw each dropout layer's mask for the whole window, so that no engine can change it.
+
+    They are drawn ``DRAWN_STEPS`` steps at a time, so that windows cut there drop what the whole one drops.
+    """
+    found, kept = dict[str, Tensor](), dict[str, float]()
     for name, module in wiring.modules.items():
         ratio = module.ratio if isinstance(module, Dropout) else 0.0
         length = wiring.data_length(name)
         if ratio and length in call.counts:
             size = (call.counts[length], call.lanes, *wiring.shapes[name].features)
-            mask = torch.empty(size, dtype=wiring.like.dtype, device=wiring.device)
-            found[name] = mask.bernoulli_(1 - ratio, generator=generator).div_(1 - ratio)
+            found[name] = torch.empty(size, dtype=wiring.like.dtype, device=wiring.device)
+            kept[name] = 1 - ratio
+    for begin in range(0, max(map(len, found.values()), default=0), DRAWN_STEPS):
+        for name, mask in found.items():
+            if begin < len(mask):
+                part = mask[begin : begin + DRAWN_STEPS]
+                part.bernoulli_(kept[name], generator=generator).div_(kept[name])
     return found
 
 

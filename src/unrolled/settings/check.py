@@ -78,9 +78,21 @@ def _contradictions(settings: Settings, origin: Mapping[str, str]) -> list[str]:
     if training.clip_norm and training.clip_value:
         where = f"{_label('clip_norm', origin)} and {_label('clip_value', origin)}"
         problems.append(f"{where}: gradients are clipped by norm or by element; set one of the two to 0")
+    problems += _window_problems(settings.data.window, training, origin)
     if not training.epochs and not training.max_updates:
         problems.append("epochs and max_updates are both 0: training would never end; set one of them")
     return [*problems, *_rate_problems(training, origin)]
+
+
+def _window_problems(window: int, training: TrainingSettings, origin: Mapping[str, str]) -> Iterator[str]:
+    if 0 < training.reach < window:
+        yield (
+            f"{_label('reach', origin)}: wanted 0, or the {window} steps of a window or more, "
+            f"came {training.reach}"
+        )
+    if training.recompute and training.debug:
+        where = f"{_label('debug', origin)} and {_label('recompute', origin)}"
+        yield f"{where}: debug needs every step's values and recompute keeps none; leave one of the two out"
 
 
 def _rate_problems(training: TrainingSettings, origin: Mapping[str, str]) -> Iterator[str]:

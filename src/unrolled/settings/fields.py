@@ -43,7 +43,7 @@ class DataSettings:
     lanes: Count = 50
     """How many places of the text are read in parallel, or examples in a batch, B."""
     window: Count = 50
-    """Steps between two updates, and how far gradients reach back, T."""
+    """Steps between two updates, T; gradients reach back as far, or farther with reach."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +124,10 @@ class TrainingSettings:
     """Updates after which 'linear' and 'cosine' are at final_lr; 0 means all updates."""
     warmup: CountOrNever = 0
     """Updates over which the learning rate first rises from near zero, with any schedule."""
+    reach: CountOrNever = 0
+    """Steps that gradients reach back from a window's end; 0 is to its beginning."""
+    recompute: bool = False
+    """Keep only states, about every √T steps, and run the steps between again on the way back."""
     clip_norm: NotNegative = 5.0
     """Largest norm of all gradients together; 0 does not clip by norm."""
     clip_value: NotNegative = 0.0

@@ -36,7 +36,9 @@ from unrolled.training.reading import (
     read_text,
     reads_text,
     sized,
+    steps_before,
 )
+from unrolled.training.recompute import EXAMPLES
 from unrolled.training.schedules import learning_rate
 from unrolled.training.session import Material, Position, Session
 from unrolled.training.stop import stop_flag
@@ -114,7 +116,7 @@ def train_with(settings: Settings, lesson: Lesson, directory: Path | None, liste
     with process_settings(settings.training), stop_flag() as stop:
         torch.manual_seed(settings.training.seed)
         net = Net(spec, reading.vocab, cells)
-        _check_carries(net, reading)
+        _check_carries(net, reading, settings.training)
         initialise(net, settings.net.init, settings.net.init_scale, settings.net.forget_bias)
         net.boundary, net.fields = settings.data.boundary, reading.fields
         if reading.vocab is not None:
@@ -131,13 +133,18 @@ def train_with(settings: Settings, lesson: Lesson, directory: Path | None, liste
     return run
 
 
-def _check_carries(net: Net, reading: Reading) -> None:
-    """Raise UsageError for a net that must see whole sequences where windows go on from one another."""
+def _check_carries(net: Net, reading: Reading, settings: TrainingSettings) -> None:
+    """Raise UsageError for a net that must see whole sequences where windows go on from one another.
+
+    The same for settings of windows where examples are learned.
+    """
     if reading.carries and net.is_whole:
         raise UsageError(
             f"layer '{net.wiring.reads_future}' reads a whole sequence, and this one is read in windows; "
             "train the net on examples, or make it read forward only"
         )
+    if not isinstance(reading.windows, Windows) and (settings.recompute or settings.reach):
+        raise UsageError(EXAMPLES)
 
 
 def _stem(lesson: Lesson, settings: Settings) -> str:
@@ -399,7 +406,7 @@ def fit(
     """
     settings = settings or TrainingSettings()
     listener = listener or Listener()
-    sequence = _as_reading(windows)
+    sequence = _as_reading(windows, settings.reach)
     if not len(sequence):
         raise UsageError("fit needs at least one window, came none")
     total = number_of_updates(settings, len(sequence))
@@ -432,9 +439,17 @@ def fit(
     return history
 
 
-def _as_reading(windows: Windows | Batches | HDF5Batches | Iterable[Window | Batch]) -> Reading:
+def _as_reading(windows: Windows | Batches | HDF5Batches | Iterable[Window | Batch], reach: int) -> Reading:
     known = isinstance(windows, Windows | Batches | HDF5Batches)
-    return Reading(windows if known else list(windows), None, (), "")  # type: ignore[arg-type]
+    sequence: Any = windows if known else list(windows)
+    before = 0
+    if reach and isinstance(sequence, Windows):
+        before = steps_before(reach, sequence.length)
+    elif reach:
+        if not isinstance(sequence, list) or any(isinstance(window, Batch) for window in sequence):
+            raise UsageError(EXAMPLES)
+        before = steps_before(reach, max((len(window.inputs) for window in sequence), default=0))
+    return Reading(sequence, None, (), "", before=before)
 
 
 def _fit_entry(kind: str, at: Position, loss: float, accuracy: float, per_epoch: int) -> Entry:

@@ -17,6 +17,8 @@ from unrolled.net import Net, Score
 from unrolled.settings import TrainingSettings
 from unrolled.training.losses import Loss, loss_for
 from unrolled.training.optimizers import make_optimizer, optimizer_tensors, restore_optimizer
+from unrolled.training.passes import Pass, PlainPass, pieces
+from unrolled.training.recompute import EXAMPLES, RecomputedPass, check_pieces, chunks
 from unrolled.unrolling import detach
 
 OPTIMIZER, LANES, RANDOM = "optimizer:", "lanes:", "random:"
@@ -45,7 +47,8 @@ class Learner:
         loss(outputs, window.targets).backward()
         clip; optimizer.step(); state = detach(state)
 
-    Gradients are of the mean over the window's targets.
+    Gradients are of the mean over the window's targets. A window may begin with context, steps that were
+    read before: then ``state`` is the one before these, and gradients reach back through them.
     """
 
     def __init__(self, net: nn.Module, settings: TrainingSettings, loss: Loss | None = None) -> None:
@@ -56,24 +59,38 @@ class Learner:
         self.dropout = torch.Generator(self.device).manual_seed(settings.seed + 1)
         if isinstance(net, Net):
             net.dropout_generator = self.dropout
+        if settings.recompute or settings.reach:
+            check_pieces(net)
 
     def learn(self, window: Window | Batch, lr: float) -> Learned:
         """Do one update; NonFiniteError, before anything changed, if the loss or a gradient is not finite."""
         window = on_device(window, next(self.net.parameters()))
         self.net.train()
-        score, state = judge(self.net, window, self.state, self.loss)
-        total = float(score.total.detach())
+        read = self._read(window)
+        total = float(read.score.total.detach())
         if not _finite(total):
             raise self._not_finite(total, window)
         self.optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(score.total / max(1, score.count))
+        read.backward()
         norm = self._clip()
         for group in self.optimizer.param_groups:
             group["lr"] = lr * group["scale"]
         self.optimizer.step()
-        carries = window.carries if isinstance(window, Batch) else True
-        self.state = detach(state) if carries else None
-        return Learned(total, score.count, int(score.correct), norm)
+        carries = window.carries if isinstance(window, Batch) else read.next_state is not None
+        self.state = detach(read.next_state) if carries else None
+        return Learned(total, read.score.count, int(read.score.correct), norm)
+
+    def _read(self, window: Window | Batch) -> Pass:
+        """Run forward, at once or so that backward recomputes."""
+        settings, found = self.settings, pieces(window)
+        if isinstance(window, Batch) and (settings.recompute or settings.reach):
+            raise UsageError(EXAMPLES)
+        if settings.recompute and len(cut := chunks(found)) > len(found):
+            return RecomputedPass(self._judge, self.net, cut, self.state)
+        return PlainPass(self._judge, found, self.state)
+
+    def _judge(self, window: Window | Batch, state: Any) -> tuple[Score, Any]:
+        return judge(self.net, window, state, self.loss)
 
     def _clip(self) -> float:
         gradients = [p.grad for p in self.net.parameters() if p.grad is not None]
@@ -167,8 +184,7 @@ def on_device(window: Window | Batch, like: Tensor) -> Window | Batch:
         return replace(window, inputs={**floats, **ids})
     if like.device.type == "cpu":
         return window
-    inputs, targets = window.inputs.to(like.device), window.targets.to(like.device)
-    return Window(inputs, targets, window.fresh, window.lengths)
+    return window._replace(inputs=window.inputs.to(like.device), targets=window.targets.to(like.device))
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -13,12 +13,13 @@ from unrolled.errors import SettingsError, UnrolledError
 from unrolled.net import Layer, Net, Spec
 from unrolled.settings import Settings
 from unrolled.training.optimizers import SLOTS
+from unrolled.training.recompute import chunk_length
 
 WIDTH = {"float32": 4, "float64": 8, "bf16": 4}
 
 
 def estimate_memory(spec: Spec, settings: Settings, cells: Mapping[str, type[Cell]]) -> tuple[int, int]:
-    """Return (bytes, parameters): weights, gradients, optimizer, and a window's activations.
+    """Return (bytes, parameters): weights, gradients, optimizer, and what is kept for the way back.
 
     The net is built without storage; where a user's cell can't be, nothing is known: (0, 0). SettingsError
     if the bytes are more than the machine has free.
@@ -27,7 +28,7 @@ def estimate_memory(spec: Spec, settings: Settings, cells: Mapping[str, type[Cel
         with torch.device("meta"):
             net = Net(spec, cells=cells)
         parameters = net.num_parameters
-        activations = _activations(net) * settings.data.lanes * settings.data.window
+        activations = _kept(net, settings) * settings.data.lanes
     except UnrolledError:
         raise
     except (RuntimeError, OverflowError, MemoryError):
@@ -42,7 +43,7 @@ def estimate_memory(spec: Spec, settings: Settings, cells: Mapping[str, type[Cel
     if free is not None and needed > free:
         raise SettingsError(
             f"{_sizes(spec, settings)} needs about {readable(needed)} of memory to train "
-            f"({parameters:,} parameters), {readable(free)} are free; lower --hidden, --lanes or --window"
+            f"({parameters:,} parameters), {readable(free)} are free; {_advice(settings)}"
         )
     return needed, parameters
 
@@ -52,6 +53,32 @@ def _sizes(spec: Spec, settings: Settings) -> str:
     widest = max((layer for layer in spec), key=_width, default=None)
     told = f" ({_width(widest)} in layer '{widest.name}')" if widest is not None else ""
     return f"this net{told} with {data.lanes} lanes and windows of {data.window}"
+
+
+def _advice(settings: Settings) -> str:
+    lower = "lower --hidden, --lanes or --window"
+    training, window = settings.training, settings.data.window
+    if training.reach > window:
+        lower = "lower --hidden, --lanes or --reach"
+    steps = max(window, training.reach)
+    return lower if training.recompute or chunk_length(steps) >= steps else f"{lower}, or take --recompute"
+
+
+def _kept(net: Net, settings: Settings) -> int:
+    """Count the numbers kept for one lane: of all steps, or of one chunk and the states at all borders."""
+    steps = max(settings.data.window, settings.training.reach)
+    length = min(steps, chunk_length(steps)) if settings.training.recompute else steps
+    borders = -(-steps // length) if length < steps else 0
+    return _activations(net) * length + _state(net) * borders
+
+
+def _state(net: Net) -> int:
+    """Count the numbers of one lane's state."""
+    lines = sum(edge.shift * net.wiring.shapes[edge.source].width for edge in net.wiring.shifted.values())
+    cells = sum(
+        cell.hidden_size * (len(cell.State._fields) if cell.State else 1) for cell in net.cells.values()
+    )
+    return cells + lines
 
 
 def _width(layer: Layer) -> int:

@@ -10,11 +10,24 @@ from typing import Any, Protocol
 
 import torch
 
-from unrolled.data import Batch, Batches, Corpus, Examples, Field, HDF5Batches, Vocab, Window, Windows, task
+from unrolled.data import (
+    Batch,
+    Batches,
+    Corpus,
+    Examples,
+    Field,
+    HDF5Batches,
+    Vocab,
+    Window,
+    Windows,
+    reaching,
+    task,
+)
 from unrolled.errors import UsageError
 from unrolled.net import Layer, Spec
 from unrolled.net.layers import TYPES, Loss
 from unrolled.settings import Settings
+from unrolled.training.recompute import chunk_length
 
 Row = Mapping[str, Any]
 SHOWN = 5
@@ -44,6 +57,8 @@ class Reading:
     """Whether the first axis of HDF5 rows is time."""
     ids: frozenset[str] = frozenset()
     """The inputs that are ids, which HDF5 files hold as floats."""
+    before: int = 0
+    """How many steps before a window gradients reach back through; 0 for batches."""
 
     def __len__(self) -> int:
         return len(self.windows)
@@ -71,6 +86,8 @@ class Reading:
     def window(self, epoch: int, number: int) -> Window | Batch:
         """Return window ``number`` of an epoch."""
         if isinstance(self.windows, Windows | list):
+            if self.before:
+                return reaching(self.windows, number, self.before)  # type: ignore[arg-type]
             return self.windows[number]
         return self._batch(self.windows[epoch * len(self.windows) + number])
 
@@ -228,7 +245,15 @@ def read_text(corpus: Corpus, settings: Settings, listener: Says) -> Reading:
     windows = Windows(parts[0], data.lanes, data.window)
     validation = _validation(parts[1], settings, listener) if len(parts) > 1 else None
     paths = tuple(str(path.resolve()) for path in corpus.paths)
-    return Reading(windows, validation, paths, corpus.sha256, corpus.vocab)
+    before = steps_before(settings.training.reach, data.window)
+    return Reading(windows, validation, paths, corpus.sha256, corpus.vocab, before=before)
+
+
+def steps_before(reach: int, window: int) -> int:
+    """Return how many steps before a window gradients reach, ``reach`` being counted from its end."""
+    if 0 < reach < window:
+        raise UsageError(f"reach: wanted 0, or the {window} steps of a window or more, came {reach}")
+    return max(0, reach - window)
 
 
 def _validation(part: Corpus, settings: Settings, listener: Says) -> Windows | None:
@@ -241,4 +266,5 @@ def _validation(part: Corpus, settings: Settings, listener: Says) -> Windows | N
             f"the validation part has {len(part)} ids, so it is read in {lanes} lanes, "
             f"not {settings.data.lanes}"
         )
-    return Windows(part, lanes, settings.data.window)
+    window = settings.data.window
+    return Windows(part, lanes, chunk_length(window) if settings.training.recompute else window)

@@ -11,6 +11,7 @@ from unrolled.data import Batch, Window
 from unrolled.net import Net
 from unrolled.training.evaluation import undisturbed
 from unrolled.training.learner import on_device
+from unrolled.training.losses import NO_TARGET
 
 
 def summary(net: Net, window: Window | Batch, state: Any) -> list[dict[str, Any]]:
@@ -36,7 +37,11 @@ def _values(net: Net, window: Window | Batch, state: Any) -> dict[str, Tensor]:
     """Run forward and backward; return every layer's values, whose gradients are kept."""
     if isinstance(window, Batch):
         return net.judged_values(window.inputs, lengths=window.lengths)
-    return net.judged_values(window.inputs, window.targets, state, fresh=window.fresh, lengths=window.lengths)
+    targets = window.targets
+    if window.context:
+        targets = targets.clone()
+        targets[: window.context] = NO_TARGET
+    return net.judged_values(window.inputs, targets, state, fresh=window.fresh, lengths=window.lengths)
 
 
 def _sizes(value: Tensor, whole: Tensor, step: int) -> dict[str, float | None]:
