@@ -180,7 +180,7 @@ def test_all_problems_of_a_file_come_at_once(tmp_path: Path) -> None:
         "lr: wanted a finite number, came nan",
         "clip_norm: wanted a finite number, came inf",
         "epochs: wanted 0 or more, came -1",
-        "precision: wanted 'float32' or 'float64', came ''",
+        "precision: wanted 'float32', 'float64' or 'bf16', came ''",
     } <= rest
     assert any(line.startswith("optimizer: wanted 'sgd', 'nesterov'") for line in rest)
 
