@@ -16,8 +16,10 @@ _MOST = 16
 
 def room(*shape: int) -> Tensor:
     """Return memory for float32 numbers, whatever is in it, and whatever torch's defaults are."""
-    with torch.inference_mode(False):
-        return torch.empty(shape, dtype=torch.float32, device="cpu")
+    if torch.is_inference_mode_enabled():
+        with torch.inference_mode(False):
+            return torch.empty(shape, dtype=torch.float32, device="cpu")
+    return torch.empty(shape, dtype=torch.float32, device="cpu")
 
 
 class Pool:
@@ -31,18 +33,18 @@ class Pool:
         self._lock = Lock()
 
     def take(self, *shape: int) -> Tensor:
-        """Return a piece with this shape, whatever is in it."""
+        """Return a piece for so many numbers, in one row, whatever is in it."""
         size = math.prod(shape)
         with self._lock:
             for place, piece in enumerate(self._free):
                 if piece.numel() == size:
-                    return self._free.pop(place).view(shape)
-        return room(*shape)
+                    return self._free.pop(place)
+        return room(size)
 
     def give(self, *pieces: Tensor) -> None:
         """Take back what nobody uses any more; the pieces that lay idle longest go."""
         with self._lock:
-            self._free += [piece.view(-1) for piece in pieces if piece.numel()]
+            self._free += [piece for piece in pieces if piece.numel()]
             del self._free[:-_MOST]
 
 
