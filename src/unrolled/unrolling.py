@@ -112,7 +112,7 @@ def _request(
     """Check every argument and bring it into the one form that engines see."""
     _check_x(cell, x)
     T, B = x.shape[:2]
-    if isinstance(cell, GatedCell) and not x.is_floating_point():
+    if cell.reads_ids and not x.is_floating_point():
         x = x.long()
     initial = cell.initial_state(B) if state is None or fresh is not None else None
     if state is None:
@@ -163,24 +163,24 @@ def _check_x(cell: Cell, x: Tensor) -> None:
     if x.device != like.device:
         raise UsageError(f"{name} is on {like.device}, x is on {x.device}; move one with .to()")
     if x.is_floating_point():
-        if (x.dim() == 3 or isinstance(cell, GatedCell)) and (x.dim() != 3 or x.shape[2] != D):
+        if (x.dim() == 3 or cell.reads_ids) and (x.dim() != 3 or x.shape[2] != D):
             raise UsageError(f"{name} takes x [T, B, {D}], came {describe(x)}; time first, then lanes")
         if (
-            isinstance(cell, GatedCell)
+            cell.reads_ids
             and x.dtype != like.dtype
             and not torch.is_autocast_enabled(x.device.type)
         ):
             raise UsageError(
                 f"{name} computes in {like.dtype}, x is {x.dtype}; bring one to the other with .to()"
             )
-    elif isinstance(cell, GatedCell) and (x.dim() != 2 or x.dtype == torch.bool or x.is_complex()):
+    elif cell.reads_ids and (x.dim() != 2 or x.dtype == torch.bool or x.is_complex()):
         raise UsageError(f"{name} takes floats [T, B, {D}] or whole ids [T, B], came {x.dtype} {describe(x)}")
 
 
 def _check_ids(request: Request) -> None:
     """Look for ids outside −1 … V − 1; on a GPU that would be a wait, and its own kernels notice."""
     x, count = request.x, request.cell.input_size if request.rows is None else len(request.rows)
-    if not isinstance(request.cell, GatedCell) or x.is_floating_point() or x.device.type != "cpu":
+    if not request.cell.reads_ids or x.is_floating_point() or x.device.type != "cpu":
         return
     if x.numel() == 0 or (x.min() >= -1 and x.max() < count):
         return
@@ -215,12 +215,10 @@ def check_state(cell: Cell, state: Any, B: int) -> None:
             raise UsageError(
                 f"{name} takes a state of [{B}, {cell.hidden_size}], {whose} is {describe(tensor)}"
             )
-        if isinstance(cell, GatedCell) and (tensor.dtype, tensor.device) != (
-            cell.bias.dtype,
-            cell.bias.device,
-        ):
+        like = cell.like()
+        if cell.reads_ids and (tensor.dtype, tensor.device) != (like.dtype, like.device):
             came = f"{tensor.dtype} on {tensor.device}"
-            raise UsageError(f"{name} is {cell.bias.dtype} on {cell.bias.device}, {whose} is {came}")
+            raise UsageError(f"{name} is {like.dtype} on {like.device}, {whose} is {came}")
 
 
 def _stops(lengths: Tensor | Sequence[int] | None, T: int, B: int) -> tuple[int, ...] | None:

@@ -25,6 +25,9 @@ class Cell(nn.Module):
     """
 
     State: ClassVar[Any] = None
+    reads_ids: ClassVar[bool] = False
+    """Whether x is one axis of ``input_size`` floats, or ids in their stead, each of which is a one-hot row;
+    −1 is no id, a row of zeros."""
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__()

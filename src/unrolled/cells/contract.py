@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from unrolled.cells.base import Cell
+from unrolled.cells.linear import LinearCell
 from unrolled.cells.state import describe, named_tensors
 from unrolled.errors import CellError
 
@@ -20,16 +21,7 @@ _MISTAKES = (RuntimeError, TypeError, ValueError, AttributeError, LookupError, A
 def checked_step(cell: Cell, x: Tensor, state: Any) -> tuple[Tensor, Any]:
     """Do ``cell.step(x, state)`` and raise ``CellError`` unless it gives what a step must give."""
     name = type(cell).__name__
-    try:
-        result = cell.step(x, state)
-    except torch.OutOfMemoryError:
-        raise
-    except _MISTAKES as error:
-        first_line = (str(error).splitlines() or [""])[0]
-        raise CellError(
-            f"{name}.step failed{_where(cell, error)} with x {describe(x)} and state {describe(state)}: "
-            f"{type(error).__name__}: {first_line}"
-        ) from error
+    result = _tried(cell, "step", x, state)
     if not isinstance(result, tuple) or len(result) != 2 or not isinstance(result[0], Tensor):
         raise CellError(
             f"{name}.step must return a pair (y, state), came {describe(result)}; end it with return y, state"
@@ -38,6 +30,48 @@ def checked_step(cell: Cell, x: Tensor, state: Any) -> tuple[Tensor, Any]:
     _check_state(name, state, after)
     _check_output(cell, x, y)
     return y, after
+
+
+def checked_coefficients(cell: LinearCell, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    """Return a and b [T, B, …] for ``x``, as a step from ``state`` [B, …] has them; CellError unless they fit."""
+    name, shape = type(cell).__name__, (len(x), *state.shape)
+    found = _tried(cell, "coefficients_of", x)
+    if not isinstance(found, tuple) or len(found) != 2 or not all(isinstance(p, Tensor) for p in found):
+        raise CellError(
+            f"{name}.coefficients must return a pair (a, b) of tensors, came {describe(found)}; "
+            "end it with return a, b"
+        )
+    for which, part in zip("ab", found, strict=True):
+        if part.dtype != state.dtype or not _spreads(part.shape, shape):
+            raise CellError(
+                f"{name}.coefficients must return {which} {list(shape)} of {state.dtype} for x {describe(x)}, "
+                f"came {describe(part)} of {part.dtype}"
+            )
+    a, b = (part.expand(shape) for part in found)
+    return a, b
+
+
+def _tried(cell: Cell, method: str, *arguments: Any) -> Any:
+    """Call a method that a user may have written; CellError in one line where it fails."""
+    try:
+        return getattr(cell, method)(*arguments)
+    except torch.OutOfMemoryError:
+        raise
+    except _MISTAKES as error:
+        first_line = (str(error).splitlines() or [""])[0]
+        given = " and ".join(
+            f"{what} {describe(value)}" for what, value in zip(("x", "state"), arguments, strict=False)
+        )
+        raise CellError(
+            f"{type(cell).__name__}.{method.removesuffix('_of')} failed{_where(cell, error)} with {given}: "
+            f"{type(error).__name__}: {first_line}"
+        ) from error
+
+
+def _spreads(shape: torch.Size, wanted: tuple[int, ...]) -> bool:
+    """Tell whether a tensor of ``shape`` can be expanded to ``wanted``."""
+    tail = wanted[len(wanted) - len(shape) :]
+    return len(shape) <= len(wanted) and all(n in (1, m) for n, m in zip(shape, tail, strict=True))
 
 
 def _check_state(name: str, before: Any, after: Any) -> None:

@@ -41,6 +41,7 @@ class GatedCell(Cell):
     ``x_to_gates``, ``h_to_gates``, ``bias``, ``h_bias``.
     """
 
+    reads_ids = True
     gates: ClassVar[tuple[str, ...]] = ()
     split: ClassVar[tuple[str, ...]] = ()
     vectors: ClassVar[tuple[str, ...]] = ()

@@ -262,9 +262,9 @@ def _check_phase(phase: str | None) -> None:
 def _own_cells(cell: str | None) -> dict[str, type[Cell]]:
     if cell is None:
         return {}
-    from unrolled.cells import BUILT_IN, load_cell
+    from unrolled.cells import NAMED, load_cell
 
-    if cell in BUILT_IN:
+    if cell in NAMED:
         raise UsageError(f"--cell: wanted PATH.py:NAME, came the built-in '{cell}', which needs no flag")
     found = load_cell(cell)
     return {cell: found.cls, found.name: found.cls}

@@ -5,8 +5,9 @@ from __future__ import annotations
 from unrolled.engines.base import Engine, Request
 from unrolled.engines.naive import NAIVE
 from unrolled.engines.native.engine import NATIVE
+from unrolled.engines.parallel_scan import SCAN
 from unrolled.engines.torch_kernels import TORCH
 
-ENGINES: dict[str, Engine] = {engine.name: engine for engine in (NATIVE, TORCH, NAIVE)}
+ENGINES: dict[str, Engine] = {engine.name: engine for engine in (SCAN, NATIVE, TORCH, NAIVE)}
 
-__all__ = ["ENGINES", "NAIVE", "NATIVE", "TORCH", "Engine", "Request"]
+__all__ = ["ENGINES", "NAIVE", "NATIVE", "SCAN", "TORCH", "Engine", "Request"]

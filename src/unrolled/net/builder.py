@@ -18,8 +18,8 @@ comes later, or whose name is no Python name, is read with brackets, which is al
     net.h = GRU(net.x, net["y"].shift(1), hidden=8)
     net.y = Linear(net.h, size=2)
 
-There is a function for each layer type, and ``RNN``, ``ReluRNN``, ``LSTM`` and ``GRU`` for the built-in
-cells. All take ``params``, ``unroll``, ``partition``, ``include`` and ``exclude``, as a ``Layer`` has them.
+There is a function for each layer type, and ``RNN``, ``ReluRNN``, ``LSTM``, ``GRU``, ``PeepholeLSTM``,
+``MinGRU`` and ``MinLSTM`` for the built-in cells. All take ``params``, ``unroll``, ``partition``, ``include`` and ``exclude``, as a ``Layer`` has them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from unrolled.cells import BUILT_IN, Cell
+from unrolled.cells import NAMED, Cell
 from unrolled.errors import NetError, nearest
 from unrolled.net.check import check
 from unrolled.net.files import check_spec
@@ -210,7 +210,7 @@ class NetBuilder:
         return {
             str(layer.settings["cell"]): made.cell
             for layer, made in zip(self._layers, self._made, strict=True)
-            if made.cell is not None and made.cell not in BUILT_IN.values()
+            if made.cell is not None and made.cell not in NAMED.values()
         }
 
 
@@ -253,8 +253,8 @@ def _param_table(told: Mapping[str, Any] | Param) -> dict[str, Any]:
 
 
 def _cell_name(cls: type[Cell]) -> str:
-    """Return what a spec calls a cell: a built-in's name, or PATH.py:NAME."""
-    for name, known in BUILT_IN.items():
+    """Return what a spec calls a cell: its name if it is one of the toolkit's, or PATH.py:NAME."""
+    for name, known in NAMED.items():
         if known is cls:
             return name
     try:
@@ -277,6 +277,9 @@ RNN = LayerFunction("RNN", "recurrent", cell="rnn")
 ReluRNN = LayerFunction("ReluRNN", "recurrent", cell="relu-rnn")
 LSTM = LayerFunction("LSTM", "recurrent", cell="lstm")
 GRU = LayerFunction("GRU", "recurrent", cell="gru")
+PeepholeLSTM = LayerFunction("PeepholeLSTM", "recurrent", cell="peephole-lstm")
+MinGRU = LayerFunction("MinGRU", "recurrent", cell="min-gru")
+MinLSTM = LayerFunction("MinLSTM", "recurrent", cell="min-lstm")
 Linear = LayerFunction("Linear", "linear")
 Dropout = LayerFunction("Dropout", "dropout")
 Activation = LayerFunction("Activation", "activation")
@@ -319,9 +322,12 @@ __all__ = [
     "Linear",
     "Max",
     "Mean",
+    "MinGRU",
+    "MinLSTM",
     "MissingLayerError",
     "NetBuilder",
     "OneHot",
+    "PeepholeLSTM",
     "Recurrent",
     "ReluRNN",
     "Reshape",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from unrolled.cells import GatedCell
+from unrolled.cells import Cell, GatedCell, MinLSTM
 from unrolled.net.fill import fill_params
 from unrolled.net.module import Net
 
@@ -33,8 +33,9 @@ def initialise(
                 _draw(module, orthogonal=rule == "orthogonal")
         if forget_bias is not None:
             for cell in net.cells.values():
-                if isinstance(cell, GatedCell) and "f" in cell.gates:
-                    _gate(cell, cell.bias, "f").fill_(forget_bias)
+                bias = _forget_bias(cell)
+                if bias is not None:
+                    bias.fill_(forget_bias)
     fill_params(net)
 
 
@@ -60,5 +61,9 @@ def _gates_of(module: nn.Module, parameter: Tensor) -> tuple[Tensor, ...]:
     return (parameter,)
 
 
-def _gate(cell: GatedCell, packed: Tensor, gate: str) -> Tensor:
-    return packed.chunk(len(cell.gates), dim=-1)[cell.gates.index(gate)]
+def _forget_bias(cell: Cell) -> Tensor | None:
+    if isinstance(cell, MinLSTM):
+        return cell.x_to_f.bias
+    if not isinstance(cell, GatedCell) or "f" not in cell.gates:
+        return None
+    return cell.bias.chunk(len(cell.gates), dim=-1)[cell.gates.index("f")]

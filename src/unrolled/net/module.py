@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from unrolled.cells import Cell, GatedCell
+from unrolled.cells import Cell
 from unrolled.errors import UsageError
 from unrolled.net.arguments import Arguments, Lengths, checked, masks, whole_message
 from unrolled.net.build import Builder, Layers, Twin
@@ -222,7 +222,7 @@ class Net(nn.Module):
 
     def _item(self, layer: Layer, cell: Cell) -> tuple[int, ...]:
         feeding = [self.wiring.shapes[layer.sources[i].source] for i in self.wiring.feeding(layer)]
-        if len(feeding) == 1 and not isinstance(cell, GatedCell):
+        if len(feeding) == 1 and not cell.reads_ids:
             return feeding[0].features
         return (cell.input_size,)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from unrolled.cells import Cell, GatedCell
+from unrolled.cells import Cell
 from unrolled.engines.base import blank, choose
 from unrolled.net.layers import TYPES, Memory
 from unrolled.net.schedule import Component
@@ -139,7 +139,7 @@ def join(xs: list[Tensor]) -> Tensor:
 
 def for_cell(x: Tensor, cell: Cell) -> Tensor:
     """Return items [n, B, ...] with one axis of features where the cell needs that."""
-    return x.flatten(2) if isinstance(cell, GatedCell) and x.dim() > 3 else x
+    return x.flatten(2) if cell.reads_ids and x.dim() > 3 else x
 
 
 def lift(mask: Tensor, axes: int) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from unrolled.cells import Cell, GatedCell
+from unrolled.cells import Cell
 from unrolled.errors import NetError
 from unrolled.net.layers import Accuracy, Embedding, LayerModule, Loss, Shape
 from unrolled.net.schedule import Component, reads_future, schedule
@@ -142,12 +142,13 @@ class Wiring:
         return (*cells, *lines, *([AGE] if self.has_age else []))
 
     def _is_gathered(self, layer: Layer, modules: Mapping[str, nn.Module]) -> bool:
-        """Tell whether a one-hot may stay ids: all its readers are gated cells that read nothing else."""
+        """Tell whether a one-hot may stay ids: all its readers are cells that take ids and read nothing else."""
         readers = [
             reader for reader in self.spec if any(edge.source == layer.name for edge in reader.sources)
         ]
         return bool(readers) and all(
-            isinstance(modules[reader.name], GatedCell)
+            isinstance(module := modules[reader.name], Cell)
+            and module.reads_ids
             and len(self.feeding(reader)) == 1
             and all(edge.kind == "same" for edge in reader.sources if edge.source == layer.name)
             and all(edge.initial is None for edge in reader.sources)
