@@ -9,9 +9,9 @@ import pytest
 import unrolled
 
 PUBLIC = {
-    "Cell", "Chain", "Choice", "Corpus", "GRU", "GatedCell", "LSTM", "LSTMState", "Listener", "Net",
-    "NetBuilder",
-    "RNN",
+    "Cell", "Chain", "Choice", "Corpus", "GRU", "GatedCell", "LSTM", "LSTMState", "LinearCell",
+    "Listener", "Net", "NetBuilder",
+    "MinGRU", "MinLSTM", "PeepholeLSTM", "RNN",
     "ReluRNN",
     "answers", "generate",
     "Run", "Stream", "TrainingSettings", "Vocab", "Window", "Windows", "__version__", "chain", "detach",

@@ -203,7 +203,7 @@ def test_a_seed_out_of_range_is_refused(seed: int) -> None:
         Stream(make_net(), seed=seed)
 
 
-@pytest.mark.parametrize("cell", ["rnn", "relu-rnn", "lstm", "gru"])
+@pytest.mark.parametrize("cell", ["rnn", "relu-rnn", "lstm", "gru", "peephole-lstm", "min-gru", "min-lstm"])
 @pytest.mark.parametrize("embedding", [0, 3])
 def test_a_stream_is_the_net_stepped_by_hand(cell: str, embedding: int) -> None:
     net = make_net(cell, embedding=embedding)

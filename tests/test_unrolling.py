@@ -9,12 +9,22 @@ import torch
 from torch import Tensor
 
 import unrolled
-from unrolled.cells import BUILT_IN, map_state, named_tensors
+from unrolled.cells import BUILT_IN, LINEAR, map_state, named_tensors
+from unrolled.engines.torch_kernels import kernel_of
 from unrolled.errors import UsageError
 from unrolled.unrolling import choose_engine
 
 engines = pytest.mark.parametrize("engine", ["naive", "torch"])
-cells = pytest.mark.parametrize("name", BUILT_IN)
+CELLS: dict[str, Any] = {**BUILT_IN, **LINEAR}
+cells = pytest.mark.parametrize("name", CELLS)
+cells_and_engines = pytest.mark.parametrize(
+    ("name", "engine"),
+    [
+        *((name, "naive") for name in CELLS),
+        *((name, "torch") for name, cell in BUILT_IN.items() if kernel_of(cell(1, 1)) is not None),
+        *((name, "scan") for name in LINEAR),
+    ],
+)
 BOUND = {"rtol": 0, "atol": 1e-12}
 
 
@@ -47,7 +57,7 @@ class Images(unrolled.Cell):
 def made(name: str = "lstm", T: int = 7, B: int = 3) -> tuple[Any, Tensor, Any]:
     """A cell of float64 with 5 inputs and 4 units, items, and a random first state."""
     torch.manual_seed(0)
-    cell = BUILT_IN[name](5, 4).double()
+    cell = CELLS[name](5, 4).double()
     x = torch.randn(T, B, 5, dtype=torch.float64)
     return cell, x, map_state(torch.randn_like, cell.initial_state(B))
 
@@ -61,7 +71,7 @@ def lane(state: Any, b: int) -> Any:
 @pytest.mark.parametrize("as_ids", [False, True])
 def test_naive_gives_the_same_bits_by_steps_by_windows_and_whole(name: str, B: int, as_ids: bool) -> None:
     torch.manual_seed(1)
-    cell = BUILT_IN[name](65, 33)
+    cell = CELLS[name](65, 33)
     x = torch.randint(0, 65, (50, B)) if as_ids else torch.randn(50, B, 65)
     whole, last = unrolled.unroll(cell, x, engine="naive")
     for window in (1, 7):
@@ -73,8 +83,7 @@ def test_naive_gives_the_same_bits_by_steps_by_windows_and_whole(name: str, B: i
         assert all(map(torch.equal, named_tensors(state).values(), named_tensors(last).values()))
 
 
-@cells
-@engines
+@cells_and_engines
 def test_fresh_starts_a_lane_anew_and_no_other(name: str, engine: str) -> None:
     cell, x, first = made(name)
     fresh = torch.zeros(7, 3, dtype=torch.bool)
@@ -100,8 +109,7 @@ def test_fresh_of_one_axis_means_step_0(engine: str) -> None:
     assert torch.equal(short, long)
 
 
-@cells
-@engines
+@cells_and_engines
 def test_a_lane_ends_at_its_own_length(name: str, engine: str) -> None:
     cell, x, first = made(name)
     lengths = [4, 0, 7]
@@ -115,8 +123,7 @@ def test_a_lane_ends_at_its_own_length(name: str, engine: str) -> None:
         assert not y[stop:, b].any()
 
 
-@cells
-@engines
+@cells_and_engines
 def test_each_lane_is_reversed_inside_its_own_length(name: str, engine: str) -> None:
     cell, x, first = made(name)
     lengths = [4, 0, 7]
@@ -296,7 +303,7 @@ def test_the_state_that_went_in_is_not_changed() -> None:
         ({"lengths": [7.0, 7.0, 7.0]}, "whole numbers, one a lane; came torch.float32"),
         ({"lengths": [7, 8, 7]}, "lengths must be from 0 to 7, the steps of x; came 8 for lane 1"),
         ({"lengths": [-1, 7, 7]}, "came -1 for lane 0"),
-        ({"engine": "naiv"}, "no engine 'naiv'; there are auto, native, torch, naive; did you mean 'naive'"),
+        ({"engine": "naiv"}, "no engine 'naiv'; there are auto, scan, .*; did you mean 'naive'"),
         ({"cell": torch.nn.LSTM(5, 4)}, r"unroll takes a Cell, came LSTM\(5, 4\)"),
     ],
 )
@@ -325,6 +332,7 @@ def test_auto_takes_the_first_that_can_and_says_why_not_the_ones_before() -> Non
     engine, reasons = choose_engine(Images(2, 3), torch.randn(6, 2, 2, 4, 4))
     assert engine.name == "naive"
     assert reasons["torch"] == "torch has no kernel for Images"
+    assert reasons["scan"] == "it runs linear cells, Images is none"
     assert reasons["native"] == "it runs gated cells, Images is none"
 
 

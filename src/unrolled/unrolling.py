@@ -165,11 +165,7 @@ def _check_x(cell: Cell, x: Tensor) -> None:
     if x.is_floating_point():
         if (x.dim() == 3 or cell.reads_ids) and (x.dim() != 3 or x.shape[2] != D):
             raise UsageError(f"{name} takes x [T, B, {D}], came {describe(x)}; time first, then lanes")
-        if (
-            cell.reads_ids
-            and x.dtype != like.dtype
-            and not torch.is_autocast_enabled(x.device.type)
-        ):
+        if cell.reads_ids and x.dtype != like.dtype and not torch.is_autocast_enabled(x.device.type):
             raise UsageError(
                 f"{name} computes in {like.dtype}, x is {x.dtype}; bring one to the other with .to()"
             )

@@ -23,7 +23,7 @@ SIZES = (4, 2, 5)
 CONSTANTS = (0.7, -1.3)
 POINTWISE = ("activation", "copy", "softmax", "dropout")
 REDUCTIONS = ("mean", "sum", "max")
-BUILT_IN = ("rnn", "lstm", "gru", "relu-rnn")
+BUILT_IN = ("rnn", "lstm", "gru", "relu-rnn", "peephole-lstm", "min-gru", "min-lstm")
 
 
 class Leaky(Cell):
@@ -318,7 +318,7 @@ class _Growth:
         settings: dict[str, Any] = {"cell": cell, "hidden": hidden}
         if direction != "forward":
             settings["direction"] = direction
-        if cell not in ("Leaky", "Primed") and self.chance(2):
+        if cell not in ("Leaky", "Primed", "min-gru", "min-lstm") and self.chance(2):
             settings["bias"] = False
         self.add("recurrent", *edges, wide=hidden, **settings)
 

@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from unrolled.cells import BUILT_IN, map_state, named_tensors
+from unrolled.cells import BUILT_IN, LINEAR, map_state, named_tensors
 from unrolled.net import Net, Spec, reference
 from unrolled.net.layers import TYPES, Loss
 
@@ -39,7 +39,7 @@ TYPES_LEFT_OUT = {"continues", "sample"}
 """What marks or draws, and has tests of its own."""
 WANTED = [
     *(f"type {name}" for name in TYPES.keys() - TYPES_LEFT_OUT),
-    *(f"cell {name}" for name in [*BUILT_IN, *CELLS]),
+    *(f"cell {name}" for name in [*BUILT_IN, *LINEAR, *CELLS]),
     *(f"{kind}{ids}" for kind in ("same 0", "same 1", "same 2", "same 3") for ids in ("", " of ids")),
     *(f"{n} steps" for n in range(1, 10)),
     *(f"lanes {n}" for n in range(1, 5)),

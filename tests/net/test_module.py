@@ -10,13 +10,14 @@ from torch import Tensor
 from torch.nn import functional
 
 import unrolled
-from unrolled.cells import BUILT_IN, map_state, named_tensors
+from unrolled.cells import BUILT_IN, LINEAR, map_state, named_tensors
 from unrolled.errors import CellError, UsageError
 from unrolled.net import Chain, Edge, Layer, Net, Spec, chain
 from unrolled.net.layers import Embedding, Linear, OneHot, Shape, settings_of
 
 V, H = 6, 7
-CELLS = sorted(BUILT_IN)
+CELLS = sorted({**BUILT_IN, **LINEAR})
+FAST = {"rnn": "torch", "relu-rnn": "torch", "lstm": "torch", "gru": "torch"} | dict.fromkeys(LINEAR, "scan")
 INPUTS = pytest.mark.parametrize("embedding", [0, 5], ids=["one-hot", "embedding"])
 
 
@@ -91,7 +92,7 @@ def test_steps_windows_of_7_and_the_whole_agree_in_every_engine(
     net = make_net(cell, embedding=embedding)
     x = torch.randint(V, (24, lanes))
     wanted, last = net(x)
-    for engine in ("torch", "auto"):
+    for engine in (FAST.get(cell, "naive"), "auto"):
         net.engine = engine
         for length in (1, 7, 24):
             found, state = by_windows(net, x, length)
@@ -166,7 +167,7 @@ def test_the_engine_cannot_change_what_dropout_drops(cell: str, embedding: int) 
     net = make_net(cell, dropout=0.4, embedding=embedding, **extra).train()
     naive, fast, again, other = (
         loss_of(net, engine, seed)
-        for engine, seed in [("naive", 1), ("torch", 1), ("naive", 1), ("naive", 2)]
+        for engine, seed in [("naive", 1), (FAST.get(cell, "auto"), 1), ("naive", 1), ("naive", 2)]
     )
     assert torch.equal(naive, again)
     torch.testing.assert_close(fast, naive, rtol=0, atol=1e-5)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import runpy
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -12,9 +12,11 @@ import torch
 from torch import Tensor, sigmoid, tanh
 
 import unrolled
-from unrolled.cells import BUILT_IN, map_state, named_tensors
+from unrolled.cells import BUILT_IN, LINEAR, map_state, named_tensors
 from unrolled.engines import ENGINES, Request
+from unrolled.engines.torch_kernels import kernel_of
 
+CELLS: dict[str, Any] = {**BUILT_IN, **LINEAR}
 REFERENCES = Path(__file__).parents[1] / "references"
 
 
@@ -43,6 +45,12 @@ class FourGates(unrolled.GatedCell):
         return Memory(sigmoid(d) * tanh(m), m)
 
 
+def engines(kind: Any) -> tuple[str, ...]:
+    """The naive engine, and the fast one that needs no compiler, if there is one."""
+    fast = "scan" if kind in LINEAR.values() else "torch" if kernel_of(kind(1, 1)) is not None else None
+    return ("naive",) if fast is None else ("naive", fast)
+
+
 def test_b1_a_users_cell_runs_in_every_engine_that_can_serve_it() -> None:
     torch.manual_seed(0)
     for cell in (Leaky(5, 7), FourGates(5, 7)):
@@ -57,10 +65,10 @@ def test_b1_a_users_cell_runs_in_every_engine_that_can_serve_it() -> None:
 
 
 def test_b2_a_layer_gives_all_outputs_and_the_last_state() -> None:
-    for name, kind in BUILT_IN.items():
+    for kind in CELLS.values():
         y, last = unrolled.unroll(kind(5, 7), torch.randn(6, 3, 5))
         assert y.shape == (6, 3, 7)
-        assert torch.equal(y[-1], last.h if name == "lstm" else last)
+        assert torch.equal(y[-1], last if kind.State is None else last.h)
 
 
 def test_b3_stacking_feeds_the_outputs_to_the_next_layer() -> None:
@@ -96,19 +104,19 @@ def test_b5_items_may_have_more_dimensions_than_one() -> None:
 
 def test_b6_the_loop_over_time_and_the_fast_engine_agree() -> None:
     torch.manual_seed(2)
-    for kind in BUILT_IN.values():
+    for kind in CELLS.values():
         cell, x = kind(5, 7), torch.randint(0, 5, (6, 3))
-        naive, fast = (unrolled.unroll(cell, x, engine=engine)[0] for engine in ("naive", "torch"))
-        torch.testing.assert_close(fast, naive, rtol=0, atol=1e-5)
+        naive, *fast = (unrolled.unroll(cell, x, engine=engine)[0] for engine in engines(kind))
+        for y in fast:
+            torch.testing.assert_close(y, naive, rtol=0, atol=1e-5)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="B7 needs a CUDA device, and there is none")
-@pytest.mark.parametrize("engine", ["naive", "torch"])
-def test_b7_the_same_code_runs_on_cpu_and_gpu(engine: str) -> None:
+def test_b7_the_same_code_runs_on_cpu_and_gpu() -> None:
     torch.manual_seed(3)
     fresh = torch.zeros(6, 3, dtype=torch.bool)
     fresh[2, 1] = True
-    for kind in BUILT_IN.values():
+    for kind, engine in [(cell, engine) for cell in CELLS.values() for engine in engines(cell)]:
         cell, x = kind(5, 7).double(), torch.randn(6, 3, 5, dtype=torch.float64)
         found = []
         for device in ("cpu", "cuda"):
@@ -121,9 +129,9 @@ def test_b7_the_same_code_runs_on_cpu_and_gpu(engine: str) -> None:
 
 def test_b8_padded_steps_change_neither_loss_nor_final_state() -> None:
     torch.manual_seed(4)
-    for kind in BUILT_IN.values():
+    for kind in CELLS.values():
         cell, x, lengths = kind(5, 7).double(), torch.randn(6, 3, 5, dtype=torch.float64), [4, 6, 1]
-        for engine in ("naive", "torch"):
+        for engine in engines(kind):
             y, last = unrolled.unroll(cell, x, lengths=lengths, engine=engine)
             alone = [
                 unrolled.unroll(cell, x[:stop, b : b + 1], engine=engine) for b, stop in enumerate(lengths)
@@ -139,9 +147,9 @@ def test_b9_windows_with_carried_state_give_the_unsplit_run_with_resets_per_lane
     x = torch.randn(12, 3, 5, dtype=torch.float64)
     fresh = torch.zeros(12, 3, dtype=torch.bool)
     fresh[0] = fresh[4, 0] = fresh[5, 2] = fresh[9, 2] = True
-    for kind in BUILT_IN.values():
+    for kind in CELLS.values():
         cell = kind(5, 7).double()
-        for engine in ("naive", "torch"):
+        for engine in engines(kind):
             whole, last = unrolled.unroll(cell, x, fresh=fresh, engine=engine)
             state, ys = None, []
             for k in range(0, 12, 4):

@@ -78,6 +78,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "adagrad": {"optimizer": "adagrad"},
     "adadelta": {"optimizer": "adadelta", "lr": 1.0},
     "adamax in float64": {"optimizer": "adamax", "precision": "float64"},
+    "peephole lstm, documents": {"cell": "peephole-lstm", "boundary": "line"},
+    "min-gru by scan, documents": {"cell": "min-gru", "boundary": "line", "dropout": 0.2},
+    "min-lstm by scan, an embedding": {"cell": "min-lstm", "embedding": 5, "forget_bias": 1.0},
     "the naive engine, bytes": {"engine": "naive", "units": "byte", "window": 19},
 }  # fmt: skip
 

@@ -33,7 +33,7 @@ def checked_step(cell: Cell, x: Tensor, state: Any) -> tuple[Tensor, Any]:
 
 
 def checked_coefficients(cell: LinearCell, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-    """Return a and b [T, B, …] for ``x``, as a step from ``state`` [B, …] has them; CellError unless they fit."""
+    """Return a and b [T, B, H] for ``x``, where a state is ``state`` [B, H]; CellError unless they fit."""
     name, shape = type(cell).__name__, (len(x), *state.shape)
     found = _tried(cell, "coefficients_of", x)
     if not isinstance(found, tuple) or len(found) != 2 or not all(isinstance(p, Tensor) for p in found):
@@ -44,8 +44,8 @@ def checked_coefficients(cell: LinearCell, x: Tensor, state: Tensor) -> tuple[Te
     for which, part in zip("ab", found, strict=True):
         if part.dtype != state.dtype or not _spreads(part.shape, shape):
             raise CellError(
-                f"{name}.coefficients must return {which} {list(shape)} of {state.dtype} for x {describe(x)}, "
-                f"came {describe(part)} of {part.dtype}"
+                f"{name}.coefficients must return {which} {list(shape)} of {state.dtype} "
+                f"for x {describe(x)}, came {describe(part)} of {part.dtype}"
             )
     a, b = (part.expand(shape) for part in found)
     return a, b

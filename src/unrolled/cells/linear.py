@@ -61,5 +61,11 @@ class LinearCell(Cell):
             rows = x.unsqueeze(-1) == torch.arange(D, device=x.device)
             return self.coefficients(rows.to(like.dtype))
         a, b = self.coefficients(torch.eye(D + 1, D, dtype=like.dtype, device=like.device))
-        places = torch.where(x < 0, D, x)
-        return tuple(part if part.dim() < 2 else functional.embedding(places, part) for part in (a, b))
+        return _rows(a, x), _rows(b, x)
+
+
+def _rows(table: Tensor, ids: Tensor) -> Tensor:
+    """Return a row of ``table`` [D + 1, ...] for each id, the last for none; one row alone serves all."""
+    if table.dim() < 2 or len(table) == 1:
+        return table
+    return functional.embedding(torch.where(ids < 0, len(table) - 1, ids), table)

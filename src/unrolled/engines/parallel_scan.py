@@ -9,10 +9,12 @@ from torch import Tensor
 
 from unrolled.cells import LinearCell
 from unrolled.cells.contract import checked_coefficients
+from unrolled.cells.state import describe
 from unrolled.engines.base import Request, blank, choose, lift
 
 _ENOUGH = 1 << 15  # numbers in one torch call from which its own cost no longer counts, on a CPU
 _ENOUGH_ON_A_GPU = 1 << 20
+_IN_CACHE = 1 << 20  # numbers of one tensor of a block of steps, on a CPU
 _SHORTEST = 4  # steps of a piece; with fewer, most of the work would be in joining the pieces
 
 
@@ -34,6 +36,8 @@ class ScanEngine:
             return f"it runs linear cells, {name} is none"
         if type(cell).step is not LinearCell.step:
             return f"{name} has a step of its own"
+        if not isinstance(request.state, Tensor):
+            return f"it wants one tensor as state, came {describe(request.state)}"
         if request.state.dtype not in (torch.float32, torch.float64):
             return f"it runs float32 and float64, {name} is {request.state.dtype}"
         if torch.is_autocast_enabled(request.x.device.type):
@@ -48,25 +52,50 @@ class ScanEngine:
 
     def run(self, request: Request) -> tuple[Tensor, Any]:
         """Return y [T, B, H] and the last state."""
-        cell, state, T, reverse = request.cell, request.state, len(request.x), request.reverse
-        assert isinstance(cell, LinearCell)
+        state, T, reverse = request.state, len(request.x), request.reverse
         active = None if request.lengths is None else request.active()
         x = request.x if active is None else blank(request.x, active)
-        a, b = checked_coefficients(cell, x, state)
-        if active is not None:
-            a, b = torch.where(lift(active, a), a, 1.0), torch.where(lift(active, b), b, 0.0)
-        # In walking order: the lanes that start anew before a step, or, at T, after all of them.
-        marks = {T - t if reverse else t: lanes for t, lanes in request.fresh.items()}
-        before, after = marks.pop(0, None), marks.pop(T, None)
-        if before is not None:
-            state = choose(before, request.initial, state)
-        if marks:
-            steps = {T - 1 - walked if reverse else walked: lanes for walked, lanes in marks.items()}
-            a, b = _start_anew(a, b, request.initial, steps)
-        y, last = scan(a, b, state, reverse=reverse)
-        if after is not None:
-            last = choose(after, request.initial, last)
-        return (y if active is None else torch.where(lift(active, y), y, 0.0)), last
+        # Backwards a mark resets after its step, which is before the one that is walked next.
+        marks = {t - 1 if reverse else t: lanes for t, lanes in request.fresh.items()}
+        # One split, since slices would each have a gradient as long as x.
+        blocks = list(enumerate(torch.split(x, _block_length(T, state))))
+        ys = []
+        for number, items in reversed(blocks) if reverse else blocks:
+            start = number * len(blocks[0][1])
+            steps = range(start, start + len(items))
+            inside = {t - start: lanes for t, lanes in marks.items() if t in steps}
+            given = None if active is None else active[start : steps.stop]
+            y, state = _run_block(request, items, state, given, inside)
+            ys.append(y)
+        if -1 in marks:
+            state = choose(marks[-1], request.initial, state)
+        if len(ys) == 1:
+            return ys[0], state
+        return torch.cat(ys[::-1] if reverse else ys), state
+
+
+def _block_length(T: int, state: Tensor) -> int:
+    """Return how many of T steps make a block whose numbers stay in a cache; a GPU has no need of blocks."""
+    most = max(1, _IN_CACHE // max(1, state.numel())) if state.device.type == "cpu" else T
+    return -(-T // -(-T // most))
+
+
+def _run_block(
+    request: Request, x: Tensor, state: Tensor, active: Tensor | None, marks: dict[int, Tensor]
+) -> tuple[Tensor, Tensor]:
+    """Return y and the last state for ``x`` [n, B, ...], some steps of the window; marks reset before one."""
+    cell, reverse = request.cell, request.reverse
+    assert isinstance(cell, LinearCell)
+    a, b = checked_coefficients(cell, x, state)
+    if active is not None:
+        a, b = torch.where(lift(active, a), a, 1.0), torch.where(lift(active, b), b, 0.0)
+    first = marks.pop(len(x) - 1 if reverse else 0, None)
+    if first is not None:
+        state = choose(first, request.initial, state)
+    if marks:
+        a, b = _start_anew(a, b, request.initial, marks)
+    y, last = scan(a, b, state, reverse=reverse)
+    return (y if active is None else torch.where(lift(active, y), y, 0.0)), last
 
 
 def _is_transformed(*tensors: Tensor) -> bool:
@@ -74,10 +103,10 @@ def _is_transformed(*tensors: Tensor) -> bool:
     return any(functorch.is_functorch_wrapped_tensor(tensor) for tensor in tensors)
 
 
-def _start_anew(a: Tensor, b: Tensor, initial: Tensor, steps: dict[int, Tensor]) -> tuple[Tensor, Tensor]:
+def _start_anew(a: Tensor, b: Tensor, initial: Tensor, marks: dict[int, Tensor]) -> tuple[Tensor, Tensor]:
     """Return a and b such that the lanes marked at some steps go on from ``initial`` there."""
-    mark, lane = torch.stack(list(steps.values())).nonzero(as_tuple=True)
-    at = (torch.tensor(list(steps), device=mark.device)[mark], lane)
+    mark, lane = torch.stack(list(marks.values())).nonzero(as_tuple=True)
+    at = (torch.tensor(list(marks), device=mark.device)[mark], lane)
     return a.index_put(at, a.new_zeros(())), b.index_put(at, torch.addcmul(b[at], a[at], initial[lane]))
 
 
@@ -111,7 +140,7 @@ class _Scan(torch.autograd.Function):
         return y
 
     @staticmethod
-    def backward(ctx: Any, d_y: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, d_y: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradients of a, b and h."""
         (a, h, y), reverse = ctx.saved_tensors, ctx.reverse
         first, last, later, earlier = _order(reverse)

@@ -19,7 +19,8 @@ comes later, or whose name is no Python name, is read with brackets, which is al
     net.y = Linear(net.h, size=2)
 
 There is a function for each layer type, and ``RNN``, ``ReluRNN``, ``LSTM``, ``GRU``, ``PeepholeLSTM``,
-``MinGRU`` and ``MinLSTM`` for the built-in cells. All take ``params``, ``unroll``, ``partition``, ``include`` and ``exclude``, as a ``Layer`` has them.
+``MinGRU`` and ``MinLSTM`` for the built-in cells. All take ``params``, ``unroll``, ``partition``,
+``include`` and ``exclude``, as a ``Layer`` has them.
 """
 
 from __future__ import annotations

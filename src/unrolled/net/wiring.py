@@ -142,7 +142,7 @@ class Wiring:
         return (*cells, *lines, *([AGE] if self.has_age else []))
 
     def _is_gathered(self, layer: Layer, modules: Mapping[str, nn.Module]) -> bool:
-        """Tell whether a one-hot may stay ids: all its readers are cells that take ids and read nothing else."""
+        """Tell whether a one-hot may stay ids: all its readers are cells that take ids, and nothing else."""
         readers = [
             reader for reader in self.spec if any(edge.source == layer.name for edge in reader.sources)
         ]

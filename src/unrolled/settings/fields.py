@@ -53,7 +53,8 @@ class NetSettings:
     __pydantic_config__ = STRICT
 
     cell: Annotated[str, MinLen(1)] = "lstm"
-    """The recurrent cell: rnn, relu-rnn, lstm, gru, concat-rnn, or PATH.py:NAME for a class of your own."""
+    """The recurrent cell: rnn, relu-rnn, lstm, gru, peephole-lstm, min-gru, min-lstm, concat-rnn, or
+    PATH.py:NAME for a class of your own."""
     layers: Layers = 2
     """Recurrent layers, one on the other, L."""
     hidden: Count = 128
