@@ -53,8 +53,7 @@ class NetSettings:
     __pydantic_config__ = STRICT
 
     cell: Annotated[str, MinLen(1)] = "lstm"
-    """The recurrent cell: rnn, relu-rnn, lstm, gru, peephole-lstm, min-gru, min-lstm, concat-rnn, or
-    PATH.py:NAME for a class of your own."""
+    """The cell: rnn, relu-rnn, lstm, peephole-lstm, gru, min-gru, min-lstm, concat-rnn, or a PATH.py:NAME."""
     layers: Layers = 2
     """Recurrent layers, one on the other, L."""
     hidden: Count = 128
@@ -154,7 +153,7 @@ class TrainingSettings:
     sample_prime: str | None = None
     """What the samples in the diary begin with; unset begins at a new line, where the text has lines."""
     engine: str = "auto"
-    """What runs the cells: naive, torch, native, or auto, the fastest that can."""
+    """What runs the cells: naive, torch, scan, native, or auto, the fastest that can."""
     precision: Literal["float32", "float64", "bf16"] = "float32"
     """The number format of weights, states and gradients; bf16 is float32 with products of bfloat16."""
     device: str = "auto"
