@@ -69,7 +69,11 @@ def _engines() -> Iterator[tuple[str, dict[str, Any]]]:
         "any other cell of your own",
         {
             "engine": "naive",
-            "passed_over": {"native": "it runs gated cells", "torch": "it knows its own three"},
+            "passed_over": {
+                "scan": "it runs linear cells",
+                "native": "it runs gated cells",
+                "torch": "it knows its own three",
+            },
         },
     )
 

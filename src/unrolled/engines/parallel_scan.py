@@ -11,6 +11,7 @@ from unrolled.cells import LinearCell
 from unrolled.cells.contract import checked_coefficients
 from unrolled.cells.state import describe
 from unrolled.engines.base import Request, blank, choose, lift
+from unrolled.engines.native.layers import is_transformed
 
 _ENOUGH = 1 << 15  # numbers in one torch call from which its own cost no longer counts, on a CPU
 _ENOUGH_ON_A_GPU = 1 << 20
@@ -28,6 +29,7 @@ class ScanEngine:
     """
 
     name = "scan"
+    reads_rows = False
 
     def why_not(self, request: Request) -> str | None:
         """Refuse what is no linear cell, odd dtypes and autocast."""
@@ -42,7 +44,7 @@ class ScanEngine:
             return f"it runs float32 and float64, {name} is {request.state.dtype}"
         if torch.is_autocast_enabled(request.x.device.type):
             return "autocast is on"
-        if _is_transformed(request.x, request.state, *cell.parameters()):
+        if is_transformed(request.x, request.state, *cell.parameters()):
             return "a transform of torch.func is at work"
         return None
 
@@ -96,11 +98,6 @@ def _run_block(
         a, b = _start_anew(a, b, request.initial, marks)
     y, last = scan(a, b, state, reverse=reverse)
     return (y if active is None else torch.where(lift(active, y), y, 0.0)), last
-
-
-def _is_transformed(*tensors: Tensor) -> bool:
-    functorch: Any = torch._C._functorch
-    return any(functorch.is_functorch_wrapped_tensor(tensor) for tensor in tensors)
 
 
 def _start_anew(a: Tensor, b: Tensor, initial: Tensor, marks: dict[int, Tensor]) -> tuple[Tensor, Tensor]:

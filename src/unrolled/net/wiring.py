@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from unrolled.cells import Cell
+from unrolled.cells import Cell, GatedCell
 from unrolled.errors import NetError
 from unrolled.net.layers import Accuracy, Embedding, LayerModule, Loss, Shape
 from unrolled.net.schedule import Component, reads_future, schedule
