@@ -91,4 +91,5 @@ def _family(name: str, asked: argparse.Namespace, until: float | None) -> Row:
 
 def _say(row: Row, asked: argparse.Namespace) -> None:
     if not asked.json:
-        print(f"{row.family}: {row.passed} of {row.tried}, {row.seconds:.0f} s", file=sys.stderr, flush=True)
+        told = [f"{row.family}: {row.passed} of {row.tried}, {row.seconds:.0f} s", *row.failures]
+        print("\n  failed: ".join(told), file=sys.stderr, flush=True)
