@@ -52,8 +52,8 @@ def _run(asked: argparse.Namespace) -> int:
             rows.append(_family(name, asked, _share(ends_at, len(names) - place)))
             _say(rows[-1], asked)
     for form in forms() if "forms" in names else ():
-        rows += run_form(form, asked.seed)
-        for row in rows[-7:]:
+        for row in run_form(form, asked.seed):
+            rows.append(row)
             _say(row, asked)
     if asked.json:
         library = layers._library()
