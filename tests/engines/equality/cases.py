@@ -20,9 +20,9 @@ class Verdict:
     where: str = ""
     """Which tensor that was."""
     cancelled: int = 0
-    """Tensors that were judged by the size of their terms, because these cancel to nearly nothing."""
+    """Tensors above the bound, but small beside their terms, which cancel; a float32 loop is as far off."""
     kinks: int = 0
-    """Tensors that the reference itself does not settle: a rounding of its inputs moves it as far."""
+    """Tensors above the bound where a float32 loop is as far off, or a rounding of inputs moves as far."""
     wrong: str | None = None
     """What is wrong, in words; None where nothing is."""
 

@@ -27,7 +27,10 @@ class Both(NamedTuple):
 
 
 class FiveGates(unrolled.GatedCell):
-    """Five gates, one of them split, and two states of which the second never sees a product."""
+    """Five gates, one of them split, and two states of which the second never sees a product.
+
+    The slope of √m² is no number at 0, where only the padding of units is.
+    """
 
     gates = ("a", "b", "e", "k", "m")
     split = ("k",)
@@ -36,7 +39,7 @@ class FiveGates(unrolled.GatedCell):
     @staticmethod
     def next_state(a: Any, b: Any, e: Any, k_x: Any, k_h: Any, m: Any, state: Both) -> Both:
         c = sigmoid(b) * state.c + sigmoid(a) * tanh(k_x + sigmoid(e) * k_h)
-        h = tanh(c) * sigmoid(m) + 0.1 * state.h / (1 + state.h * state.h)
+        h = tanh(c) * tanh(torch.sqrt(m * m)) + 0.1 * state.h / (1 + state.h * state.h)
         return Both(h, c)
 
 

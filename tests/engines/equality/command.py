@@ -52,8 +52,8 @@ def _run(asked: argparse.Namespace) -> int:
             rows.append(_family(name, asked, _share(ends_at, len(names) - place)))
             _say(rows[-1], asked)
     for form in forms() if "forms" in names else ():
-        rows += run_form(form, asked.seed)
-        for row in rows[-7:]:
+        for row in run_form(form, asked.seed):
+            rows.append(row)
             _say(row, asked)
     if asked.json:
         library = layers._library()
@@ -91,4 +91,5 @@ def _family(name: str, asked: argparse.Namespace, until: float | None) -> Row:
 
 def _say(row: Row, asked: argparse.Namespace) -> None:
     if not asked.json:
-        print(f"{row.family}: {row.passed} of {row.tried}, {row.seconds:.0f} s", file=sys.stderr, flush=True)
+        told = [f"{row.family}: {row.passed} of {row.tried}, {row.seconds:.0f} s", *row.failures]
+        print("\n  failed: ".join(told), file=sys.stderr, flush=True)

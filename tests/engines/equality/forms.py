@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import unrolled
 
@@ -64,10 +65,11 @@ def run_form(form: Form, seed: int, families: Sequence[str] = FAMILIES) -> list[
     )
     row, told = Row(form.name, cases=1), json.loads(done.stdout or "{}") if done.returncode < 2 else {}
     row.take("runs", Verdict(wrong=_problem(form, done, told)))
-    found = [Row(**{**part, "family": f"{form.name}: {part['family']}"}) for part in told.get("rows", [])]
-    for part in found:
-        part.total = Verdict(**vars(part.total) if isinstance(part.total, Verdict) else part.total)  # type: ignore[arg-type]
-    return [row, *found]
+    return [row, *(_row(form, part) for part in told.get("rows", []))]
+
+
+def _row(form: Form, told: dict[str, Any]) -> Row:
+    return Row(**{**told, "family": f"{form.name}: {told['family']}", "total": Verdict(**told["total"])})
 
 
 def _environment(form: Form) -> dict[str, str]:
@@ -88,7 +90,7 @@ def _library(name: str) -> str:
     return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
 
 
-def _problem(form: Form, done: subprocess.CompletedProcess[str], told: dict[str, int]) -> str | None:
+def _problem(form: Form, done: subprocess.CompletedProcess[str], told: dict[str, Any]) -> str | None:
     """Return what the process or a sanitizer complained about."""
     complaints = [
         line for line in done.stderr.splitlines() if "runtime error:" in line or "Sanitizer:" in line

@@ -98,15 +98,16 @@ def _next_state(
     """Return a function of arguments with these ``names`` and the state; it mixes old fields and new ones."""
     leaves = len(names) + fields
     new = [_expression(chance, leaves, 4) for _ in range(fields)]
-    of = [chance.randrange(slices) for _ in range(fields)]  # a slice each, so that no field is without one
+    # A slice each, so that no field is without one; through √a², whose slope is no number in the padding.
+    of = [(chance.randrange(slices), chance.random() < 0.3) for _ in range(fields)]
     mix = [chance.choice((0.0, 0.3, 0.6)) for _ in range(fields)]
 
     def next_state(*given: Any) -> Any:
         before = [given[-1]] if State is None else list(given[-1])
         values = [*given[:-1], *before]
         after = [
-            keep * old + tanh(make(values) + values[place])
-            for keep, old, make, place in zip(mix, before, new, of, strict=True)
+            keep * old + tanh(make(values) + (torch.sqrt(values[at] * values[at]) if root else values[at]))
+            for keep, old, make, (at, root) in zip(mix, before, new, of, strict=True)
         ]
         return after[0] if State is None else State(*after)
 

@@ -129,8 +129,9 @@ def test_targets_may_be_whole_numbers_of_any_width() -> None:
 
 
 def test_a_target_that_is_no_id_is_told() -> None:
-    with pytest.raises(UsageError, match="targets are ids from 0 to 2, or -1; came 3"):
-        layers.softmax_loss(torch.zeros(2, 3), torch.tensor([0, 3]))
+    for wrong in (3, -2):
+        with pytest.raises(UsageError, match=f"targets are ids from 0 to 2, or -1; came {wrong}"):
+            layers.softmax_loss(torch.zeros(2, 3), torch.tensor([0, wrong]))
 
 
 def test_second_derivatives_are_refused() -> None:

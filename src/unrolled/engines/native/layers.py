@@ -66,8 +66,9 @@ def softmax_loss(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """Return -log softmax(logits [N, K])[target] in nats, 0 where targets [N] is -1; and where the target is
     the likeliest id, the first of several, [N] bool.
     """
-    if targets.numel() and int(targets.max()) >= logits.shape[1]:
-        raise UsageError(f"targets are ids from 0 to {logits.shape[1] - 1}, or -1; came {int(targets.max())}")
+    for end in targets.aminmax() if targets.numel() else ():
+        if not -1 <= int(end) < logits.shape[1]:
+            raise UsageError(f"targets are ids from 0 to {logits.shape[1] - 1}, or -1; came {int(end)}")
     nats, right = _Softmax.apply(logits, targets.long())  # type: ignore[no-untyped-call]
     return nats, right
 
