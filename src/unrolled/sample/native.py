@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from operator import attrgetter
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -11,32 +10,39 @@ import numpy as np
 import torch
 
 from unrolled.cells import GatedCell, named_tensors
-from unrolled.engines.native.sampler import Lane, Packed, Singles, Straight, why_not
+from unrolled.engines.native.sampler import Lane, Packed, Singles, Straight, misfit, why_not
 from unrolled.errors import UsageError
 from unrolled.net import Net, State
 from unrolled.net.layers import Embedding, Linear
 from unrolled.sample.choice import Choice, Floats
-from unrolled.sample.walkers import Block, Plain, Spot, Walker, boundary_ids
+from unrolled.sample.folded import Folded
+from unrolled.sample.walkers import Block, Plain, Spot, Walker, Watch, boundary_ids
 
 _LONGEST = 128
 _ROOM = 1 << 14  # logits of a block
 
-_version = attrgetter("_version")
-
 
 def walker_of(net: Net, weights: str = "float32") -> Walker:
     """Return the fastest walker of a net; UsageError where ``weights`` can't be had."""
+    if weights != "float32" or why_no_loop(net, weights) is None:
+        return loop_of(net, weights)
+    straight = straight_of(net)
+    if net.engine in ("auto", "native") and not isinstance(straight, str) and misfit(straight) is None:
+        return Folded(net, straight)
+    return Plain(net)
+
+
+def loop_of(net: Net, weights: str) -> Native:
+    """Return the compiled loop with a net's present weights; UsageError where it can't be had."""
     made = _MADE.setdefault(net, {})
     if weights in made and made[weights].is_current() and made[weights].is_same_place():
         return made[weights]
     made.pop(weights, None)
     reason = why_no_loop(net, weights)
-    if reason is None:
-        made[weights] = Native(net, weights)
-        return made[weights]
-    if weights != "float32":
-        raise UsageError(f"{weights} weights can't be had: {reason}; sample with float32")
-    return Plain(net)
+    if reason is not None:
+        raise UsageError(f"the loop with {weights} weights can't be had: {reason}; leave --weights out")
+    made[weights] = Native(net, weights)
+    return made[weights]
 
 
 def why_no_loop(net: Net, weights: str = "float32") -> str | None:
@@ -84,25 +90,18 @@ class Native:
         cells = {name: module for name, module, recurrent in net.straight or () if recurrent}
         self._states = {name: cell.State for name, cell in cells.items()}
         self._widths = {name: cell.hidden_size for name, cell in cells.items()}
-        self._parameters = list(net.parameters())
-        self._versions, self._places = self._version(), self._place()
+        self._watch = Watch(net)
         boundary = boundary_ids(net)
         self._boundary = np.array(boundary, np.int64) if boundary else None
         self.longest = max(1, min(_LONGEST, _ROOM // self._packed.num_ids))
 
-    def _version(self) -> int:
-        return sum(map(_version, self._parameters))
-
-    def _place(self) -> list[int]:
-        return [parameter.data_ptr() for parameter in self._parameters]
-
     def is_current(self) -> bool:
         """Tell whether no weight was changed in place since."""
-        return self._version() == self._versions
+        return self._watch.is_current()
 
     def is_same_place(self) -> bool:
         """Tell whether the weights are still where they were: on this device, in this dtype."""
-        return self._place() == self._places
+        return self._watch.is_same_place()
 
     def own(self, state: State) -> Singles:
         """Return all numbers in a row."""
@@ -148,6 +147,18 @@ class Native:
             lanes.append(Lane(spot.state.copy(), ids, logits, numbers, how, tail=list(spot.tail)))
         self._packed.run(lanes, self._boundary)
         return [Block(lane.ids.tolist(), lane.logits, _spot(lane, lane.logits[-1])) for lane in lanes]
+
+    def read(self, states: Sequence[Singles], ids: Any, fresh: Any) -> list[Lane]:
+        """Feed each lane ids, keeping all logits; ``fresh`` marks where its state starts anew."""
+        lanes = []
+        for state, given, marks in zip(states, ids, fresh, strict=True):
+            fed = np.ascontiguousarray(given, np.int64)
+            self._check(fed)
+            logits = np.empty((len(fed) + 1, self._packed.num_ids), np.float32)
+            marked = None if marks is None else np.ascontiguousarray(marks, np.bool_)
+            lanes.append(Lane(state, fed, logits, fresh=marked))
+        self._packed.run(lanes)
+        return lanes
 
     def _check(self, ids: Any) -> None:
         if len(ids) and not -1 <= ids.min() <= ids.max() < self._packed.num_ids:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from operator import attrgetter
 from typing import Any, Protocol
 
 import numpy as np
@@ -76,6 +77,31 @@ class Walker(Protocol):
         """Draw ids with as many uniform numbers a lane; every spot has logits."""
 
 
+class Watch:
+    """Sees whether a net's weights change."""
+
+    def __init__(self, net: Net) -> None:
+        self._parameters = list(net.parameters())
+        self._versions, self._places = self._version(), self._place()
+
+    def _version(self) -> int:
+        return sum(map(_VERSION, self._parameters))
+
+    def _place(self) -> list[int]:
+        return [parameter.data_ptr() for parameter in self._parameters]
+
+    def is_current(self) -> bool:
+        """Tell whether no weight was changed in place since."""
+        return self._version() == self._versions
+
+    def is_same_place(self) -> bool:
+        """Tell whether the weights are still where they were: on this device, in this dtype."""
+        return self._place() == self._places
+
+
+_VERSION = attrgetter("_version")
+
+
 class Plain:
     """Step by step, as the net does it: for every net."""
 
@@ -123,12 +149,16 @@ class Plain:
     def _step(self, spot: Spot, id_: int, boundary: tuple[int, ...]) -> Spot:
         fresh = bool(boundary) and spot.tail == boundary
         before = self._net.initial_state(1) if fresh else spot.state
-        device = next(self._net.parameters()).device
         with torch.inference_mode(), _without_dropout(self._net):
-            logits, state = self._net.step(torch.tensor([id_], device=device), before)
-            found = logits[0].double().cpu().numpy()
+            logits, state = self._one_step(id_, before)
         tail = (*(() if fresh else spot.tail), id_)[-len(boundary) :] if boundary else spot.tail
-        return Spot(state, found, tail)
+        return Spot(state, logits, tail)
+
+    def _one_step(self, id_: int, before: State) -> tuple[Floats, State]:
+        """Return logits [V] and the next state."""
+        device = next(self._net.parameters()).device
+        logits, state = self._net.step(torch.tensor([id_], device=device), before)
+        return logits[0].double().cpu().numpy(), state
 
 
 @contextmanager

@@ -73,8 +73,8 @@ class Lane:
     """The ids since the last boundary, at most as many as a boundary has; written."""
 
 
-def why_not(straight: Straight, weights: str = "float32") -> str | None:
-    """Return why the loop can't run this net, in words, or None."""
+def misfit(straight: Straight) -> str | None:
+    """Return why no form of the loop, compiled or not, fits this net, in words, or None."""
     for cell in straight.cells:
         kind: Any = type(cell)
         own = [name for name in _OWN if getattr(kind, name) is not getattr(GatedCell, name)]
@@ -82,13 +82,19 @@ def why_not(straight: Straight, weights: str = "float32") -> str | None:
             return f"{kind.__name__} has a {own[0]} of its own"
         start = named_tensors(cell.initial_state(1)).values()
         if any(part.shape != (1, cell.hidden_size) for part in start):
-            return f"{type(cell).__name__} starts from a state of another shape"
+            return f"{kind.__name__} starts from a state of another shape"
     parts = _parts(straight)
     odd = next((p for p in parts if p.dtype != torch.float32 or p.device.type != "cpu"), None)
     if odd is not None:
         return f"it runs float32 on a CPU, the net is {odd.dtype} on {odd.device}"
-    if any(p.is_inference() for p in parts):
-        return "its weights were made in inference mode"
+    return "its weights were made in inference mode" if any(p.is_inference() for p in parts) else None
+
+
+def why_not(straight: Straight, weights: str = "float32") -> str | None:
+    """Return why the compiled loop can't run this net, in words, or None."""
+    reason = misfit(straight)
+    if reason is not None:
+        return reason
     widest = max(max(cell.hidden_size, cell.input_size) for cell in straight.cells)
     if len(straight.cells) > _MOST_LAYERS or (weights == "int8" and widest > _MOST_WIDTH):
         return f"it runs at most {_MOST_LAYERS} layers, int8 of at most {_MOST_WIDTH} units"
@@ -201,7 +207,7 @@ class Packed:
         layer = _Layer(kind=kind, D=cell.input_size, H=cell.hidden_size, rows=1)
         shown, table_rows = None, straight.num_ids + 1
         if number == 0 and straight.embedding is not None:
-            shown = _shown(straight)
+            shown = shown_rows(straight)
             if library.room_for_table(kind, table_rows, cell.hidden_size) > _FOLDED:
                 self._embedding, shown = shown, None
         folds = number == 0 and (straight.embedding is None or shown is not None)
@@ -306,7 +312,7 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _shown(straight: Straight) -> Tensor:
+def shown_rows(straight: Straight) -> Tensor:
     """Return what each id shows the first cell [V + 1, E], the first row for no id."""
     assert straight.embedding is not None
     rows = torch.cat([torch.zeros_like(straight.embedding[:1]), straight.embedding]).detach()

@@ -86,8 +86,6 @@ static const int SLOTS_OF[] = {CELLS(USE)};
 enum { MOST_SUMS = 0 CELLS(USE) };  // vectors, more than the rows of any panel have
 #undef USE
 
-INLINE void ahead(const float *p) { __builtin_prefetch(p); }
-enum { AHEAD = 2048 / 4 };  // floats between what is read and what is asked for
 
 // sums [R rows][N panels][NV vectors] += a [R, K] · panels b [K, NV vectors], `apart` floats from one to the next
 template <int R, int N, int NV>
@@ -100,11 +98,7 @@ INLINE void product32(const float *a, long lda, const float *b, long apart, long
   for (long k = 0; k < K; k++) {
     V w[N * NV];
 #pragma GCC unroll 16
-    for (int v = 0; v < N * NV; v++) {
-      const float *p = b + v / NV * apart + (k * NV + v % NV) * LANES;
-      w[v] = load(p);
-      ahead(p + AHEAD);
-    }
+    for (int v = 0; v < N * NV; v++) w[v] = load(b + v / NV * apart + (k * NV + v % NV) * LANES);
 #pragma GCC unroll 8
     for (int r = 0; r < R; r++) {
       V factor = splat(a[r * lda + k]);
@@ -129,11 +123,7 @@ INLINE void product16(const float *a, long lda, const float *b, long apart, long
   for (long k = 0; k < K; k += 2) {
     V w[N * NV];
 #pragma GCC unroll 16
-    for (int v = 0; v < N * NV; v++) {
-      const float *p = b + v / NV * apart + (k / 2 * NV + v % NV) * LANES;
-      w[v] = load(p);
-      ahead(p + AHEAD);
-    }
+    for (int v = 0; v < N * NV; v++) w[v] = load(b + v / NV * apart + (k / 2 * NV + v % NV) * LANES);
 #pragma GCC unroll 8
     for (int r = 0; r < R; r++) {
       V factor = splat(a[r * lda + k]);
@@ -156,11 +146,9 @@ INLINE void product16(const float *a, long lda, const float *b, long apart, long
 
 // sum + Σ over four bytes of a (from 0 to 255) times w (from −127 to 127)
 INLINE I dot_bytes(I sum, I a, I w) {
-#if defined(__AVX512VNNI__)
+#if defined(__AVX512F__) && defined(__AVX512VNNI__)
   return (I)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)a, (__m512i)w);
-#elif defined(__AVX512VL__) && defined(__AVX512VNNI__) && !defined(__AVX512F__)
-  return (I)_mm256_dpbusd_epi32((__m256i)sum, (__m256i)a, (__m256i)w);
-#elif defined(__AVXVNNI__) && !defined(__AVX512F__)
+#elif defined(__AVXVNNI__) && LANES == 8
   return (I)_mm256_dpbusd_avx_epi32((__m256i)sum, (__m256i)a, (__m256i)w);
 #else
 #pragma GCC unroll 4
@@ -188,11 +176,7 @@ INLINE void product8(const Whole &a, long row, const float *b, const int32_t *ze
   for (long k = 0; k < words(K); k++) {
     I w[N * NV];
 #pragma GCC unroll 16
-    for (int v = 0; v < N * NV; v++) {
-      const float *p = b + v / NV * apart + (k * NV + v % NV) * LANES;
-      w[v] = (I)load(p);
-      ahead(p + AHEAD);
-    }
+    for (int v = 0; v < N * NV; v++) w[v] = (I)load(b + v / NV * apart + (k * NV + v % NV) * LANES);
 #pragma GCC unroll 8
     for (int r = 0; r < R; r++) {
       I factor = a.words[(row + r) * a.ld + k] - I{};
