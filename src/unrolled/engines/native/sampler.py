@@ -123,12 +123,13 @@ def _library(kinds: tuple[Any, ...], _: Any, weights: str) -> Any:
         library = build(sampling_source(kinds, [trace(kind) for kind in kinds], weights))
     except (BuildError, CellError) as error:
         return str(error)
-    for name in ("lanes", "size_of_layer", "size_of_row", "size_of_loop", "room_to_run", "draw_one"):
+    for name in ("size_of_layer", "size_of_row", "size_of_loop", "room_to_run", "draw_one"):
         getattr(library, name).restype = ctypes.c_int64
-    for name in ("room_for_panels", "room_for_units", "room_for_table"):
+    for name in ("room_for_panels", "room_for_table", "room_for_units", "width", "output_width"):
         function = getattr(library, name)
         function.restype = ctypes.c_int64
-        function.argtypes = [ctypes.c_int64] * (3 if name != "room_for_units" else 2)
+        function.argtypes = [ctypes.c_int64] * (3 if name.endswith(("panels", "table")) else 2)
+    library.output_width.argtypes = [ctypes.c_int64]
     number, pointer = ctypes.c_int64, ctypes.c_void_p
     library.pack.argtypes = [number, number, pointer, number, number, pointer, pointer, pointer]
     library.fill_table.argtypes = [number, *[pointer] * 4, *[number] * 3, pointer]
@@ -216,7 +217,8 @@ class Packed:
         layer.h, layer.h_zero, layer.h_scale = self._panels(kind, 1, cell.h_to_gates, cell.hidden_size)
         if not folds:
             layer.x, layer.x_zero, layer.x_scale = self._panels(kind, 0, cell.x_to_gates, cell.hidden_size)
-        layer.vectors = self._keep(_padded(cell.vector_parameters, cell.hidden_size, library.lanes()))
+        width = library.width(kind, cell.hidden_size)
+        layer.vectors = self._keep(_padded(cell.vector_parameters, cell.hidden_size, width))
         layer.initial = self._keep(torch.from_numpy(self._flat([cell.initial_state(1)])))
         return layer
 
@@ -234,15 +236,17 @@ class Packed:
         """Lay a weight [K, G·H] out; return where it is, and where int8's zeros and scales are."""
         given, K = given.detach().contiguous(), given.shape[0]
         panels = room(self._library.room_for_panels(kind, K, H))
-        units = self._library.room_for_units(kind, H) if self.weights == "int8" else 0
-        parts = [panels, room(units), room(units)]
+        units, scaled = self._library.room_for_units(kind, H), self.weights == "int8"
+        parts = [
+            self._keep(part) for part in (panels, *([room(units), room(units)] if scaled else [None] * 2))
+        ]
         self._words += len(panels)
-        self._library.pack(kind, side, given.data_ptr(), K, H, *(part.data_ptr() for part in parts))
-        return [self._keep(part) for part in parts]
+        self._library.pack(kind, side, given.data_ptr(), K, H, *parts)
+        return parts
 
     def _packed_output(self, straight: Straight) -> dict[str, int | None]:
-        given, (H, V), lanes = straight.output.detach(), straight.output.shape, self._library.lanes()
-        width = -(-V // lanes) * lanes
+        given, (H, V) = straight.output.detach(), straight.output.shape
+        width = self._library.output_width(V)
         panels, bias = room(H * width), room(width).zero_()
         if straight.output_bias is not None:
             bias[:V] = straight.output_bias.detach()
@@ -319,10 +323,10 @@ def shown_rows(straight: Straight) -> Tensor:
     return rows.contiguous() if straight.embedding_bias is None else rows + straight.embedding_bias.detach()
 
 
-def _padded(vectors: Sequence[Tensor], H: int, lanes: int) -> Tensor | None:
-    """Return the vectors [N, P], zero beyond H."""
+def _padded(vectors: Sequence[Tensor], H: int, width: int) -> Tensor | None:
+    """Return the vectors [N, width], zero beyond H."""
     if not vectors:
         return None
-    found = room(len(vectors), -(-H // lanes) * lanes).zero_()
+    found = room(len(vectors), width).zero_()
     found[:, :H] = torch.stack([vector.detach() for vector in vectors])
     return found

@@ -61,13 +61,14 @@ struct Loop {
 };
 
 enum { PER_WORD = WEIGHTS == INT8 ? 4 : WEIGHTS == BFLOAT16 ? 2 : 1 };  // weights in 32 bits
-enum { OUT = 8 };    // vectors of a panel of the output layer
+enum { OUT = 4 };    // vectors of a panel of the output layer
 enum { APART = 8 };  // rows a thread from which threads walk apart
 
-INLINE long padded(long n) { return (n + LANES - 1) / LANES * LANES; }
+INLINE long padded(long n, long vectors = 1) { return (n + vectors * LANES - 1) / (vectors * LANES) * vectors * LANES; }
 INLINE long smaller(long a, long b) { return a < b ? a : b; }
 INLINE long words(long K) { return (K + PER_WORD - 1) / PER_WORD; }
 template <class C> constexpr int tile_of() { return C::GATES >= 4 ? 1 : 4 / C::GATES; }  // vectors of a panel's units
+constexpr int fewer(int rows) { return rows > 4 ? 4 : rows / 2; }  // rows at a time where there aren't as many
 constexpr int most_rows(int NV) {
   int rows = (REGISTERS - (REGISTERS == 32 ? 2 : 1) - NV) / NV;
   return rows > 8 ? 8 : rows < 1 ? 1 : rows;
@@ -79,6 +80,9 @@ static const int FIELDS_OF[] = {CELLS(USE)};
 #define USE(number, C) C::GATES,
 static const int GATES_OF[] = {CELLS(USE)};
 #undef USE
+#define USE(number, C) tile_of<C>(),
+static const int TILE_OF[] = {CELLS(USE)};
+#undef USE
 #define USE(number, C) C::SLOTS,
 static const int SLOTS_OF[] = {CELLS(USE)};
 #undef USE
@@ -86,6 +90,15 @@ static const int SLOTS_OF[] = {CELLS(USE)};
 enum { MOST_SUMS = 0 CELLS(USE) };  // vectors, more than the rows of any panel have
 #undef USE
 
+// H in whole panels.
+INLINE long width_of(long kind, long H) { return padded(H, TILE_OF[kind]); }
+
+
+struct Whole {  // a row in whole numbers: bytes q + 128, and what one step of q is worth
+  int32_t *words;
+  long ld;
+  float *worth;
+};
 
 // sums [R rows][N panels][NV vectors] += a [R, K] · panels b [K, NV vectors], `apart` floats from one to the next
 template <int R, int N, int NV>
@@ -112,9 +125,12 @@ INLINE void product32(const float *a, long lda, const float *b, long apart, long
     for (int v = 0; v < N * NV; v++) store(sums + r * ld + v / NV * next + v % NV * LANES, sum[r][v]);
 }
 
+#if WEIGHTS == FLOAT32
+#define product product32
+#elif WEIGHTS == BFLOAT16
 // The same for weights of 16 bits, two successive k in a word, widened when they are used.
 template <int R, int N, int NV>
-INLINE void product16(const float *a, long lda, const float *b, long apart, long K, float *sums, long ld, long next) {
+INLINE void product(const float *a, long lda, const float *b, long apart, long K, float *sums, long ld, long next) {
   V sum[R][N * NV];
 #pragma GCC unroll 8
   for (int r = 0; r < R; r++)
@@ -144,6 +160,7 @@ INLINE void product16(const float *a, long lda, const float *b, long apart, long
     for (int v = 0; v < N * NV; v++) store(sums + r * ld + v / NV * next + v % NV * LANES, sum[r][v]);
 }
 
+#else
 // sum + Σ over four bytes of a (from 0 to 255) times w (from −127 to 127)
 INLINE I dot_bytes(I sum, I a, I w) {
 #if defined(__AVX512F__) && defined(__AVX512VNNI__)
@@ -157,22 +174,16 @@ INLINE I dot_bytes(I sum, I a, I w) {
 #endif
 }
 
-struct Whole {  // a row in whole numbers: bytes q + 128, and what one step of q is worth
-  int32_t *words;
-  long ld;
-  float *worth;
-};
-
 // The same for weights of 8 bits, four successive k in a word, and rows in whole numbers.
 template <int R, int N, int NV>
 INLINE void product8(const Whole &a, long row, const float *b, const int32_t *zero, const float *scale, long apart,
-                     long apart_units, long K, float *sums, long ld, long next) {
+                     long K, float *sums, long ld, long next) {
   I sum[R][N * NV];
 #pragma GCC unroll 8
   for (int r = 0; r < R; r++)
 #pragma GCC unroll 16
     for (int v = 0; v < N * NV; v++)
-      sum[r][v] = (I)load((const float *)zero + v / NV * apart_units + v % NV * LANES);
+      sum[r][v] = (I)load((const float *)zero + v * LANES);
   for (long k = 0; k < words(K); k++) {
     I w[N * NV];
 #pragma GCC unroll 16
@@ -189,7 +200,7 @@ INLINE void product8(const Whole &a, long row, const float *b, const int32_t *ze
 #pragma GCC unroll 16
     for (int v = 0; v < N * NV; v++) {
       float *to = sums + r * ld + v / NV * next + v % NV * LANES;
-      V step = load(scale + v / NV * apart_units + v % NV * LANES) * splat(a.worth[row + r]);
+      V step = load(scale + v * LANES) * splat(a.worth[row + r]);
       store(to, fma(__builtin_convertvector(sum[r][v], V), step, load(to)));
     }
 }
@@ -217,6 +228,8 @@ static void quantize(const float *a, long lda, long rows, long K, const Whole &t
     }
   }
 }
+
+#endif
 
 struct Barrier {
   alignas(64) long arrived = 0;
@@ -261,45 +274,20 @@ struct Team {  // one thread of those that walk the rows from:to together
 
 INLINE long index_of(const Layer &layer, const Team &team, long row) { return layer.rows > 1 ? team.index[row] : 0; }
 
-// Sums of R rows of a panel, or of two; then the step's elementwise part.
-template <class C, int R, int N, int COUNT>
-INLINE void step_panels(const Layer &layer, const Team &team, const Place &at, const float *x, long ldx, long parity,
-                        long row, long j) {
-  enum { NV = C::GATES * COUNT, WIDE = C::SLOTS * COUNT * LANES };
-  const long P = padded(layer.H), ld = N * WIDE, units = COUNT * LANES;
-  float *sums = team.sums;
-  for (int r = 0; r < R; r++)
-    memcpy(sums + r * ld, layer.table + index_of(layer, team, row + r) * C::SLOTS * P + j * C::SLOTS, ld * 4);
-  const float *h = at.h[parity];
-  const long x_apart = words(layer.D) * C::GATES * units, h_apart = words(layer.H) * C::GATES * units;
-  const float *x_at = layer.x + j * C::GATES * words(layer.D), *h_at = layer.h + j * C::GATES * words(layer.H);
-  float *h_sums = sums + C::SPLIT * units;
-  const long local = row - team.from;
-#if WEIGHTS == INT8
-  const long at_units = j * C::GATES, units_apart = C::GATES * units;
-  if (layer.x)
-    product8<R, N, NV>(team.x, local, x_at, layer.x_zero + at_units, layer.x_scale + at_units, x_apart, units_apart,
-                       layer.D, sums, ld, WIDE);
-  product8<R, N, NV>(team.h, local, h_at, layer.h_zero + at_units, layer.h_scale + at_units, h_apart, units_apart,
-                     layer.H, h_sums, ld, WIDE);
-#else
-#if WEIGHTS == BFLOAT16
-#define PRODUCT product16
-#else
-#define PRODUCT product32
-#endif
-  if (layer.x) PRODUCT<R, N, NV>(x + row * ldx, ldx, x_at, x_apart, layer.D, sums, ld, WIDE);
-  PRODUCT<R, N, NV>(h + row * P, P, h_at, h_apart, layer.H, h_sums, ld, WIDE);
-#endif
-  (void)local;
-  for (int r = 0; r < R; r++)
-    for (int v = 0; v < N * COUNT; v++) {
+// The elementwise part of a step, for some rows of some panels from unit j on.
+template <class C>
+__attribute__((noinline)) static void finish(const Layer &layer, const Team &team, const Place &at, long parity,
+                                             long row, long rows, long j, long panels) {
+  constexpr int TILE = tile_of<C>(), WIDE = C::SLOTS * TILE * LANES;
+  const long P = padded(layer.H, TILE);
+  for (long r = 0; r < rows; r++)
+    for (long v = 0; v < panels * TILE; v++) {
       const long unit = j + v * LANES, place = (row + r) * P + unit;
-      const float *from = sums + r * ld + v / COUNT * WIDE + v % COUNT * LANES;
+      const float *from = team.sums + (r * panels + v / TILE) * WIDE + v % TILE * LANES;
       V slot[C::SLOTS], vector[C::VECTORS + 1], before[C::FIELDS], after[C::FIELDS];
-      for (int s = 0; s < C::SLOTS; s++) slot[s] = load(from + s * units);
+      for (int s = 0; s < C::SLOTS; s++) slot[s] = load(from + s * TILE * LANES);
       for (int n = 0; n < C::VECTORS; n++) vector[n] = load(layer.vectors + n * P + unit);
-      before[0] = load(h + place);
+      before[0] = load(at.h[parity] + place);
       for (int f = 1; f < C::FIELDS; f++) before[f] = load(at.rest + (f - 1) * team.rows * P + place);
       C::update(slot, vector, before, after);
       store(at.h[!parity] + place, after[0]);
@@ -307,25 +295,38 @@ INLINE void step_panels(const Layer &layer, const Team &team, const Place &at, c
     }
 }
 
-template <class C, int R, int COUNT>
-INLINE void step_rows(long rows, const Layer &layer, const Team &team, const Place &at, const float *x, long ldx,
-                      long parity, long row, long j) {
-  if (rows == R) step_panels<C, R, 1, COUNT>(layer, team, at, x, ldx, parity, row, j);
-  else if constexpr (R > 1) step_rows<C, R - 1, COUNT>(rows, layer, team, at, x, ldx, parity, row, j);
+// One step of R rows of a panel, or of two side by side.
+template <class C, int R, int N>
+INLINE void step_panels(const Layer &layer, const Team &team, const Place &at, const float *x, long ldx, long parity,
+                        long row, long j) {
+  constexpr int TILE = tile_of<C>(), NV = C::GATES * TILE, WIDE = C::SLOTS * TILE * LANES, UNITS = NV * LANES;
+  const long P = padded(layer.H, TILE), ld = N * WIDE;
+  float *sums = team.sums, *h_sums = sums + C::SPLIT * TILE * LANES;
+  for (int r = 0; r < R; r++)
+    memcpy(sums + r * ld, layer.table + index_of(layer, team, row + r) * C::SLOTS * P + j * C::SLOTS, ld * 4);
+  const float *x_at = layer.x + j * C::GATES * words(layer.D), *h_at = layer.h + j * C::GATES * words(layer.H);
+  const long x_apart = words(layer.D) * UNITS, h_apart = words(layer.H) * UNITS;
+#if WEIGHTS == INT8
+  const long local = row - team.from, at_units = j * C::GATES;
+  if (layer.x)
+    product8<R, N, NV>(team.x, local, x_at, layer.x_zero + at_units, layer.x_scale + at_units, x_apart, layer.D, sums,
+                       ld, WIDE);
+  product8<R, N, NV>(team.h, local, h_at, layer.h_zero + at_units, layer.h_scale + at_units, h_apart, layer.H, h_sums,
+                     ld, WIDE);
+  (void)x, (void)ldx;
+#else
+  if (layer.x) product<R, N, NV>(x + row * ldx, ldx, x_at, x_apart, layer.D, sums, ld, WIDE);
+  product<R, N, NV>(at.h[parity] + row * P, P, h_at, h_apart, layer.H, h_sums, ld, WIDE);
+#endif
+  finish<C>(layer, team, at, parity, row, R, j, N);
 }
 
-// All rows of one panel of COUNT vectors of units, a few at a time.
-template <class C, int COUNT>
-INLINE void step_panel(long count, const Layer &layer, const Team &team, const Place &at, const float *x, long ldx,
-                       long parity, long row, long to, long j) {
-  if (count == COUNT) {
-    constexpr int most = most_rows(C::GATES * COUNT);
-    for (long tiles = (to - row + most - 1) / most; tiles > 0; tiles--) {
-      const long now = (to - row + tiles - 1) / tiles;
-      step_rows<C, most, COUNT>(now, layer, team, at, x, ldx, parity, row, j);
-      row += now;
-    }
-  } else if constexpr (COUNT > 1) step_panel<C, COUNT - 1>(count, layer, team, at, x, ldx, parity, row, to, j);
+// All rows of one panel, R at a time and the rest fewer at a time.
+template <class C, int R>
+INLINE void step_rows(const Layer &layer, const Team &team, const Place &at, const float *x, long ldx, long parity,
+                      long row, long to, long j) {
+  for (; row + R <= to; row += R) step_panels<C, R, 1>(layer, team, at, x, ldx, parity, row, j);
+  if constexpr (R > 1) step_rows<C, fewer(R)>(layer, team, at, x, ldx, parity, row, to, j);
 }
 
 // One step of one layer: this thread's panels, the rows from team.from to `to`.
@@ -335,8 +336,8 @@ __attribute__((noinline)) static void step_layer(long n, const Team &team, long 
   const Layer &layer = team.loop.layers[n];
   const Place &at = team.places[n];
   const float *x = n ? team.places[n - 1].h[!parity] : team.embedded;
-  const long P = padded(layer.H), units = TILE * LANES, panels = (P + units - 1) / units;
-  const long ldx = n ? padded(team.loop.layers[n - 1].H) : team.loop.E;
+  const long P = padded(layer.H, TILE), units = TILE * LANES, panels = P / units;
+  const long ldx = n ? width_of(team.loop.layers[n - 1].kind, team.loop.layers[n - 1].H) : team.loop.E;
   long panel = panels * team.k / team.n;
   const long last = panels * (team.k + 1) / team.n;
 #if WEIGHTS == INT8
@@ -345,12 +346,9 @@ __attribute__((noinline)) static void step_layer(long n, const Team &team, long 
   quantize(at.h[parity] + team.from * P, P, to - team.from, layer.H, team.h);
 #endif
   if (to - team.from == 1)
-    for (; panel + 2 <= last && (panel + 2) * units <= P; panel += 2)
-      step_panels<C, 1, 2, TILE>(layer, team, at, x, ldx, parity, team.from, panel * units);
-  for (; panel < last; panel++) {
-    const long j = panel * units;
-    step_panel<C, TILE>(smaller(TILE, (P - j) / LANES), layer, team, at, x, ldx, parity, team.from, to, j);
-  }
+    for (; panel + 2 <= last; panel += 2) step_panels<C, 1, 2>(layer, team, at, x, ldx, parity, team.from, panel * units);
+  for (; panel < last; panel++)
+    step_rows<C, most_rows(C::GATES * TILE)>(layer, team, at, x, ldx, parity, team.from, to, panel * units);
 }
 
 static void step_layer_of(long n, const Team &team, long to, long parity) {
@@ -361,36 +359,28 @@ static void step_layer_of(long n, const Team &team, long to, long parity) {
   }
 }
 
-template <int R, int NV>
-INLINE void output_rows(long rows, const float *h, long ldh, const float *b, long K, float *to, long ld) {
-  if (rows == R) product32<R, 1, NV>(h, ldh, b, 0, K, to, ld, 0);
-  else if constexpr (R > 1) output_rows<R - 1, NV>(rows, h, ldh, b, K, to, ld);
+template <int R>
+INLINE void output_rows(const float *h, long ldh, long rows, const float *b, long K, float *to, long ld) {
+  for (; rows >= R; rows -= R, h += R * ldh, to += R * ld) product32<R, 1, OUT>(h, ldh, b, 0, K, to, ld, 0);
+  if constexpr (R > 1) output_rows<fewer(R)>(h, ldh, rows, b, K, to, ld);
 }
 
-template <int NV>
-INLINE void output_panel(long count, const float *h, long ldh, long rows, const float *b, long K, float *to, long ld) {
-  if (count == NV) {
-    constexpr int most = most_rows(NV);
-    for (long tiles = (rows + most - 1) / most, row = 0; tiles > 0; tiles--) {
-      const long now = (rows - row + tiles - 1) / tiles;
-      output_rows<most, NV>(now, h + row * ldh, ldh, b, K, to + row * ld, ld);
-      row += now;
-    }
-  } else if constexpr (NV > 1) output_panel<NV - 1>(count, h, ldh, rows, b, K, to, ld);
-}
-
-// Logits of the rows that want them after this step; the bias is what the chain starts from.
+// Logits of the rows after this step; the bias is what the chain starts from.
 static void step_output(const Team &team, long to, long parity) {
   const Loop &loop = team.loop;
-  const long last = loop.num_layers - 1, H = loop.layers[last].H, P = padded(H), width = padded(loop.V);
-  const long units = OUT * LANES, panels = (width + units - 1) / units;
-  const float *h = team.places[last].h[!parity] + team.from * P;
-  for (long panel = panels * team.k / team.n; panel < panels * (team.k + 1) / team.n; panel++) {
-    const long j = panel * units, count = smaller(OUT, (width - j) / LANES);
-    float *logits = team.logits + team.from * width + j;
-    for (long r = 0; r < to - team.from; r++) memcpy(logits + r * width, loop.output_bias + j, count * LANES * 4);
-    output_panel<OUT>(count, h, P, to - team.from, loop.output + j * H, H, logits, width);
-  }
+  const Layer &last = loop.layers[loop.num_layers - 1];
+  const long H = last.H, P = width_of(last.kind, H), width = padded(loop.V, OUT), units = OUT * LANES;
+  const long panels = width / units, rows = to - team.from, stop = panels * (team.k + 1) / team.n;
+  const float *h = team.places[loop.num_layers - 1].h[!parity] + team.from * P;
+  float *logits = team.logits + team.from * width;
+  long panel = panels * team.k / team.n;
+  for (long r = 0; r < rows; r++)
+    memcpy(logits + r * width + panel * units, loop.output_bias + panel * units, (stop - panel) * units * 4);
+  if (rows == 1)
+    for (; panel + 2 <= stop; panel += 2)
+      product32<1, 2, OUT>(h, P, loop.output + panel * units * H, units * H, H, logits + panel * units, 0, units);
+  for (; panel < stop; panel++)
+    output_rows<most_rows(OUT)>(h, P, rows, loop.output + panel * units * H, H, logits + panel * units, width);
 }
 
 typedef double D __attribute__((vector_size(LANES * 4)));
@@ -495,7 +485,7 @@ static void begin(const Team &team, long r, long s, long parity, double *room) {
   }
   for (long n = 0; fresh && n < loop.num_layers; n++) {
     const Layer &layer = loop.layers[n];
-    const long P = padded(layer.H), fields = FIELDS_OF[layer.kind];
+    const long P = width_of(layer.kind, layer.H), fields = FIELDS_OF[layer.kind];
     memcpy(team.places[n].h[parity] + r * P, layer.initial, (size_t)layer.H * 4);
     for (long f = 1; f < fields; f++)
       memcpy(team.places[n].rest + ((f - 1) * team.rows + r) * P, layer.initial + f * layer.H, (size_t)layer.H * 4);
@@ -508,7 +498,7 @@ INLINE bool wants(const Row &row, long s) { return row.every || s + 1 == row.ste
 
 static void walk(const Team &team, double *room) {
   const Loop &loop = team.loop;
-  const long width = padded(loop.V), panels = (width + OUT * LANES - 1) / (OUT * LANES);
+  const long width = padded(loop.V, OUT), panels = width / (OUT * LANES);
   long to = team.to;
   for (long s = 0;; s++) {
     const long parity = s & 1;
@@ -525,9 +515,10 @@ static void walk(const Team &team, double *room) {
     for (long r = team.from; r < to; r++) wanted = wanted || wants(loop.rows[r], s);
     if (!wanted) continue;
     Team one = team;
-    if (panels == 1) one.k = 0, one.n = 1;
-    if (panels > 1 || team.k == 0) step_output(one, to, parity);
-    if (panels > 1) wait(team.barrier, team.n);
+    const bool shared = panels > 2;
+    if (!shared) one.k = 0, one.n = 1;
+    if (shared || team.k == 0) step_output(one, to, parity);
+    if (shared) wait(team.barrier, team.n);
     for (long r = team.from; r < to && team.k == 0; r++)
       if (wants(loop.rows[r], s))
         memcpy(loop.rows[r].logits + (loop.rows[r].every ? (s + 1) * loop.V : 0), team.logits + r * width,
@@ -542,7 +533,7 @@ static void move_states(const Loop &loop, const Place *places, bool in) {
     float *state = row.state;
     for (long n = 0; n < loop.num_layers; n++) {
       const Layer &layer = loop.layers[n];
-      const long P = padded(layer.H), size = layer.H * 4;
+      const long P = width_of(layer.kind, layer.H), size = layer.H * 4;
       for (long f = 0; f < FIELDS_OF[layer.kind]; f++, state += layer.H) {
         float *at = (f ? places[n].rest + (f - 1) * loop.num_rows * P : places[n].h[in ? 0 : row.steps & 1]) + r * P;
         if (!in) { memcpy(state, at, (size_t)size); continue; }
@@ -563,65 +554,67 @@ static Sizes sizes_of(const Loop &loop) {
   long widest = loop.E;
   for (long n = 0; n < loop.num_layers; n++) {
     const Layer &layer = loop.layers[n];
-    s.state += (FIELDS_OF[layer.kind] + 1) * loop.num_rows * padded(layer.H);
+    s.state += (FIELDS_OF[layer.kind] + 1) * loop.num_rows * width_of(layer.kind, layer.H);
     widest = layer.H > widest ? layer.H : widest;
     widest = layer.D > widest ? layer.D : widest;
   }
-  s.shared = s.state + loop.num_rows * (padded(loop.E) + padded(loop.V)) + padded(2 * loop.num_rows);
+  s.shared = s.state + loop.num_rows * (padded(loop.E) + padded(loop.V, OUT)) + padded(2 * loop.num_rows);
   s.sums = MOST_SUMS * LANES;
   s.whole = WEIGHTS == INT8 ? loop.num_rows * (padded(widest) / 4 + LANES) + padded(loop.num_rows) : 0;
   s.own = s.sums + 2 * s.whole + 6 * (padded(loop.V) + 2 * LANES) + 64;
   return s;
 }
 
-// weights [K, GATES·H] as panels of TILE vectors of units: [words of K, GATES, units of the panel]
-static void pack_panels(const float *weights, const int64_t *order, long gates, long tile, long K, long H, float *out,
-                        int32_t *zero, float *scale) {
-  const long step = tile * LANES, P = padded(H);
-  for (long j = 0; j < P; j += step) {
-    const long width = smaller(step, P - j);
-    for (long g = 0; g < gates; g++)
-      for (long u = 0; u < width; u++) {
-        const long unit = j + u, place = j * gates + g * width + u;
-        const float *from = weights + order[g] * H + unit;
-        int32_t *to = (int32_t *)(out + j * gates * words(K)) + g * width + u;
-        float factor = 0.0f;
+// A weight rounded: the scale's inverse only counts in INT8.
+INLINE uint32_t bits_of(float w, float inverse) {
+  uint32_t bits;
 #if WEIGHTS == INT8
-        float largest = 0.0f;
-        int32_t sum = 0;
-        for (long k = 0; k < K && unit < H; k++) {
-          const float w = from[k * gates * H], size = w < 0.0f ? -w : w;
+  bits = (uint8_t)(int32_t)((w * inverse + 12582912.0f) - 12582912.0f);
+#else
+  memcpy(&bits, &w, 4);
+#endif
+#if WEIGHTS == BFLOAT16
+  bits = w == w ? (bits + 0x7fff + ((bits >> 16) & 1)) >> 16 : 0x7fc0;
+#endif
+  (void)inverse;
+  return bits;
+}
+
+struct Scales {
+  int32_t *zero;
+  float *scale;
+};
+
+// weights [K, GATES·H] as panels of `tile` vectors of units: [words of K, GATES, units of the panel]
+static void pack_panels(const float *weights, const int64_t *order, long gates, long tile, long K, long H, float *out,
+                        Scales scales) {
+  const long width = tile * LANES, apart = gates * H;
+  for (long unit = 0; unit < padded(H, tile); unit++)
+    for (long g = 0; g < gates; g++) {
+      const long j = unit / width * width, place = (j * gates + g * width) + unit - j;
+      const float *from = weights + order[g] * H + unit;
+      int32_t *to = (int32_t *)(out + j * gates * words(K)) + g * width + unit - j;
+      const long real = unit < H ? K : 0;
+      float largest = 0.0f;
+      if (scales.scale)
+        for (long k = 0; k < real; k++) {
+          const float size = from[k * apart] < 0.0f ? -from[k * apart] : from[k * apart];
           largest = size > largest ? size : largest;
         }
-        scale[place] = largest / 127.0f;
-        factor = largest > 0.0f ? 127.0f / largest : 0.0f;
-#endif
-        for (long word = 0; word < words(K); word++) {
-          uint32_t bits = 0;
-          for (long n = 0; n < PER_WORD; n++) {
-            const long k = word * PER_WORD + n;
-            const float w = k < K && unit < H ? from[k * gates * H] : 0.0f;
-#if WEIGHTS == INT8
-            const int32_t q = (int32_t)((w * factor + 12582912.0f) - 12582912.0f);
-            sum += q;
-            bits |= (uint32_t)(uint8_t)q << (8 * n);
-#elif WEIGHTS == BFLOAT16
-            uint32_t whole;
-            memcpy(&whole, &w, 4);
-            whole = w == w ? (whole + 0x7fff + ((whole >> 16) & 1)) >> 16 : 0x7fc0;
-            bits |= whole << (16 * n);
-#else
-            memcpy(&bits, &w, 4);
-#endif
-          }
-          to[word * gates * width] = (int32_t)bits;
+      const float inverse = largest > 0.0f ? 127.0f / largest : 0.0f;
+      int32_t sum = 0;
+      for (long word = 0; word < words(K); word++) {
+        uint32_t bits = 0;
+        for (long n = 0; n < PER_WORD; n++) {
+          const long k = word * PER_WORD + n;
+          const uint32_t one = bits_of(k < real ? from[k * apart] : 0.0f, inverse);
+          sum += (int8_t)one;
+          bits |= one << (32 / PER_WORD * n % 32);
         }
-#if WEIGHTS == INT8
-        zero[place] = -128 * sum;
-#endif
-        (void)factor;
+        to[word * gates * width] = (int32_t)bits;
       }
-  }
+      if (scales.scale) scales.scale[place] = largest / 127.0f, scales.zero[place] = -128 * sum;
+    }
 }
 
 // Rows of a table: bias, and x's part of each of `rows` rows of x [rows, D] in float32, in the chain's order. Without
@@ -630,13 +623,13 @@ template <class C>
 static void fill(const float *bias, const float *h_bias, const float *x, const float *W, long rows, long D, long H,
                  float *table) {
   enum { MANY = 8 };
-  constexpr int TILE = tile_of<C>();
-  const long P = padded(H), step = TILE * LANES;
+  constexpr int TILE = tile_of<C>(), UNITS = TILE * LANES;
+  const long P = padded(H, TILE);
   for (long first = 0; first < rows; first += MANY)
     for (long s = 0; s < C::SLOTS; s++)
       for (long unit = 0; unit < P; unit += LANES) {
-        const long left = H - unit, now = smaller(MANY, rows - first), j = unit / step * step;
-        const long place = j * C::SLOTS + s * smaller(step, P - j) + unit - j;
+        const long left = H - unit, now = smaller(MANY, rows - first), j = unit / UNITS * UNITS;
+        const long place = j * C::SLOTS + s * UNITS + unit - j;
         const bool has_x = s < C::GATES && W && left > 0;
         const float *from = s < C::GATES ? bias + C::ON_X[s] * H : h_bias + (s - C::GATES) * H;
         const float *w = has_x ? W + C::ON_X[s] * H + unit : nullptr;
@@ -669,9 +662,11 @@ int64_t room_to_run(const Loop *loop) {
 }
 
 // Floats (and ints) of panels of weights [K, GATES·H] of a kind of cell.
-int64_t room_for_panels(int64_t kind, int64_t K, int64_t H) { return words(K) * GATES_OF[kind] * padded(H); }
-int64_t room_for_units(int64_t kind, int64_t H) { return GATES_OF[kind] * padded(H); }
-int64_t room_for_table(int64_t kind, int64_t rows, int64_t H) { return rows * SLOTS_OF[kind] * padded(H); }
+int64_t room_for_panels(int64_t kind, int64_t K, int64_t H) { return words(K) * GATES_OF[kind] * width_of(kind, H); }
+int64_t room_for_units(int64_t kind, int64_t H) { return GATES_OF[kind] * width_of(kind, H); }
+int64_t room_for_table(int64_t kind, int64_t rows, int64_t H) { return rows * SLOTS_OF[kind] * width_of(kind, H); }
+int64_t width(int64_t kind, int64_t H) { return width_of(kind, H); }
+int64_t output_width(int64_t V_) { return padded(V_, OUT); }
 
 void pack(int64_t kind, int64_t side, const float *weights, int64_t K, int64_t H, float *out, int32_t *zero,
           float *scale) {
@@ -680,7 +675,7 @@ void pack(int64_t kind, int64_t side, const float *weights, int64_t K, int64_t H
   case number: {                                                                                           \
     int64_t order[C::GATES];                                                                               \
     for (int g = 0; g < C::GATES; g++) order[g] = side ? C::ON_H[g] : C::ON_X[g];                           \
-    pack_panels(weights, order, C::GATES, tile_of<C>(), K, H, out, zero, scale);                           \
+    pack_panels(weights, order, C::GATES, tile_of<C>(), K, H, out, {zero, scale});                         \
     break;                                                                                                 \
   }
     CELLS(USE)
@@ -697,15 +692,11 @@ void fill_table(int64_t kind, const float *bias, const float *h_bias, const floa
   }
 }
 
-// weights [H, V], `apart` and `next` floats from one row and column to the next, as panels of OUT vectors
+// weights [H, V], `row` and `column` floats from one row and column to the next, as panels of OUT vectors
 void pack_output(const float *weights, int64_t row, int64_t column, int64_t H, int64_t V_, float *out) {
-  const long width = padded(V_);
-  for (long j = 0; j < width; j += OUT * LANES) {
-    const long wide = smaller(OUT * LANES, width - j);
+  for (long j = 0; j < V_; j += OUT * LANES)
     for (long k = 0; k < H; k++)
-      for (long u = 0; u < wide; u++)
-        out[j * H + k * wide + u] = j + u < V_ ? weights[k * row + (j + u) * column] : 0.0f;
-  }
+      for (long u = j; u < j + OUT * LANES; u++) *out++ = u < V_ ? weights[k * row + u * column] : 0.0f;
 }
 
 void run(const Loop *given) {
@@ -716,12 +707,12 @@ void run(const Loop *given) {
   at += (64 - ((uintptr_t)at & 63)) / 4 % 16;
   float *const base = at;
   for (long n = 0; n < loop.num_layers; n++) {
-    const long size = loop.num_rows * padded(loop.layers[n].H);
+    const long size = loop.num_rows * width_of(loop.layers[n].kind, loop.layers[n].H);
     places[n] = {{at, at + size}, at + 2 * size};
     at += (FIELDS_OF[loop.layers[n].kind] + 1) * size;
   }
   float *embedded = at, *logits = at + loop.num_rows * padded(loop.E);
-  int64_t *index = (int64_t *)(logits + loop.num_rows * padded(loop.V));
+  int64_t *index = (int64_t *)(logits + loop.num_rows * padded(loop.V, OUT));
   move_states(loop, places, true);
   const bool apart = loop.num_rows >= APART * loop.threads;
   Barrier barrier;
