@@ -68,6 +68,24 @@ def test_the_compiled_loop_draws_what_the_net_does_step_by_step(cell: str, sizes
     np.testing.assert_allclose(streams[0].logits, streams[1].logits, rtol=0, atol=1e-5)
 
 
+@needs_compiler
+@pytest.mark.parametrize("cell", ["rnn", "relu-rnn", "lstm", "gru"])
+@pytest.mark.parametrize("embedding", [0, 3])
+def test_a_stream_has_the_bits_of_the_net_that_reads_the_whole_text_at_once(
+    cell: str, embedding: int
+) -> None:
+    net = make_net(cell, embedding=embedding)
+    net.engine = "native"
+    stream = Stream(net, seed=4).prime([3, 0])
+    found, ids = [], []
+    for _ in range(70):
+        found.append(stream.logits)
+        ids.append(next(stream))
+    with torch.no_grad():
+        logits, _ = net(torch.tensor([3, 0, *ids])[:, None])
+    assert torch.equal(torch.from_numpy(np.stack(found)), logits[1:-1, 0].double())
+
+
 @pytest.mark.usefixtures("without_compiler")
 @pytest.mark.parametrize("cell", ["rnn", "relu-rnn", "lstm", "gru"])
 @pytest.mark.parametrize("embedding", [0, 3])
@@ -117,16 +135,16 @@ def test_nets_with_more_than_one_line_are_stepped_as_they_are() -> None:
 
 
 def test_weights_that_there_are_not_and_weights_without_a_compiler_are_errors_of_one_line() -> None:
-    with pytest.raises(UsageError, match="^weights: wanted one of float32, bf16, int8, came 'int4'$"):
+    with pytest.raises(UsageError, match=r"^weights: wanted one of float32, bf16, int8, came 'int4'$"):
         Stream(make_net(), weights="int4")
-    with pytest.raises(UsageError, match="float64 on cpu; leave --weights out$"):
+    with pytest.raises(UsageError, match=r"float64 on cpu; leave --weights out$"):
         Stream(make_net().double(), weights="bf16")
 
 
 @pytest.mark.usefixtures("without_compiler")
 def test_fewer_bits_need_a_compiler() -> None:
     with pytest.raises(
-        UsageError, match="^the loop with int8 weights can't be had: there is no C\\+\\+ compiler"
+        UsageError, match=r"^the loop with int8 weights can't be had: there is no C\+\+ compiler"
     ):
         Stream(make_net(), weights="int8")
 
@@ -243,7 +261,7 @@ def test_each_draw_is_heard_of_when_it_is_taken_with_the_logits_it_was_drawn_fro
 
 @needs_compiler
 def test_an_id_that_the_net_does_not_know_is_refused() -> None:
-    with pytest.raises(UsageError, match="^this net reads ids from 0 to 11, or -1 for none; came 2 to 12$"):
+    with pytest.raises(UsageError, match=r"^this net reads ids from 0 to 11, or -1 for none; came 2 to 12$"):
         Stream(make_net(), seed=1).prime([2, 12])
 
 
@@ -269,7 +287,10 @@ def test_together_each_stream_gives_the_ids_that_it_gives_alone(weights: str, da
     net.boundary = "\n"
     count = data.draw(st.sampled_from([1, 2, 3, 7, 16, 40, 64]))
     random = np.random.default_rng(data.draw(st.integers(0, 10**6)))
-    choices = [Choice(float(t), int(k)) for t, k in zip(random.random(count), random.integers(0, 9, count))]
+    choices = [
+        Choice(float(t), int(k))
+        for t, k in zip(random.random(count), random.integers(0, 9, count), strict=True)
+    ]
     primes = [random.integers(0, 11, n).tolist() for n in random.integers(0, 20, count)]
     sizes = data.draw(st.lists(st.integers(0, 40), min_size=1, max_size=3))
     threads = torch.get_num_threads()
@@ -303,10 +324,10 @@ def test_what_cannot_go_on_together_is_refused() -> None:
     stream = Stream(net)
     for others in ([stream, stream], [stream, Stream(make_net())]):
         with pytest.raises(
-            UsageError, match="^streams that go on together must be different ones of one net"
+            UsageError, match=r"^streams that go on together must be different ones of one net"
         ):
             Streams(others)
-    with pytest.raises(UsageError, match="^wanted 1 primes, one a stream, came 2$"):
+    with pytest.raises(UsageError, match=r"^wanted 1 primes, one a stream, came 2$"):
         Streams([stream]).prime([[1], [2]])
 
 

@@ -55,12 +55,10 @@ def source(name: str) -> str:
 
 def sampling_source(cells: Sequence[type[GatedCell]], traces: Sequence[Trace], weights: str) -> str:
     """Return the source of the sampling loop for nets of these cells, its weights ``float32``, say."""
-    folder = resources.files("unrolled.engines.native") / "sources"
-    vector_h, sampling_h = ((folder / name).read_text("utf-8") for name in ("vector.h", "sampling.h"))
     kinds = [_as_struct(n, cell, trace) for n, (cell, trace) in enumerate(zip(cells, traces, strict=True))]
     uses = " ".join(f"use({n}, Cell{n})" for n in range(len(cells)))
     chosen = f"#define CELLS(use) {uses}\n#define WEIGHTS {WEIGHTS.index(weights)}\n"
-    return "\n".join((vector_h, *kinds, chosen, sampling_h))
+    return "\n".join((source("vector.h"), *kinds, chosen, source("sampling.h")))
 
 
 def _as_struct(number: int, cell: type[GatedCell], trace: Trace) -> str:

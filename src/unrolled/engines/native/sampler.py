@@ -17,7 +17,7 @@ from torch import Tensor
 from unrolled.cells import GatedCell, named_tensors
 from unrolled.engines.native.compiler import BuildError, build
 from unrolled.engines.native.generation import WEIGHTS, sampling_source
-from unrolled.engines.native.program import room
+from unrolled.engines.native.memory import room
 from unrolled.engines.native.tracing import trace
 from unrolled.errors import CellError
 
