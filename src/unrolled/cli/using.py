@@ -53,6 +53,8 @@ def sample(
 
     chosen = Choice(*choice)
     if run.suffix == ".conf":
+        if options.weights != "float32" or options.count > 1:
+            raise UsageError("--weights and --count are for a run; a SINGA sampling job takes neither")
         _sample_job(run, cell, options, as_json)
         return
     net = _load(run, cell)
