@@ -19,7 +19,7 @@ import unrolled
 from unrolled.cells import BUILT_IN, named_tensors
 from unrolled.engines.native import compiler, sampler
 from unrolled.engines.native.generation import WEIGHTS, sampling_source
-from unrolled.engines.native.sampler import Lane, Packed, Straight, why_not
+from unrolled.engines.native.sampler import Lane, Pace, Packed, Straight, why_not
 from unrolled.engines.native.tracing import trace
 from unrolled.sample import Choice, draw
 
@@ -252,6 +252,23 @@ def test_more_threads_than_cores_come_to_an_end(mixed: Packed) -> None:
     mixed.run([one], threads=1)
     mixed.run([many], threads=16)
     assert np.array_equal(one.logits[1:], many.logits[1:])
+
+
+def test_the_number_of_threads_is_what_was_faster_of_late() -> None:
+    pace, seconds = Pace(2), {1: 3.0, 2: 2.0}
+
+    def calls(count: int) -> list[int]:
+        chosen = []
+        for _ in range(count):
+            chosen.append(pace.choose())
+            pace.note(chosen[-1], 2, seconds[chosen[-1]])
+        return chosen
+
+    assert calls(2) == [2, 1]
+    assert calls(100).count(2) == 98
+    seconds[2] = 9.0
+    late = calls(200)
+    assert late[-40:].count(1) >= 39 and late.count(2) < 20
 
 
 def test_many_lanes_walked_apart_have_the_bits_of_few() -> None:

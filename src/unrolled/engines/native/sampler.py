@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,7 +26,9 @@ _OWN = ("step", "preactivations", "_from_x", "_split_slices")
 _MOST_LAYERS = 64
 _MOST_WIDTH = 1 << 16  # units of one row whose sums of whole numbers stay below 2^31
 _FOLDED = 1 << 24  # numbers of a table up to which an embedding is taken in
-_LARGE = 1 << 17  # words of weights a step for which a second thread pays
+_LARGE = 1 << 16  # words of weights a step for which a second thread may pay
+_TELLING = 1 << 20  # words of weights a call from which its time tells something
+_TRIED = 48  # calls after which the other number of threads is tried again
 
 Ints = NDArray[np.int64]
 Singles = NDArray[np.float32]
@@ -179,6 +182,7 @@ class Packed:
         self._embedding: Tensor | None = None
         self._kinds = list(dict.fromkeys(type(cell) for cell in straight.cells))
         self._words = 0
+        self._paces: dict[int, Pace] = {}
         with torch.no_grad():
             layers = [self._layer(n, cell, straight) for n, cell in enumerate(straight.cells)]
             self._layers = (_Layer * len(layers))(*layers)
@@ -273,7 +277,7 @@ class Packed:
         loop = _Loop(
             num_layers=len(self._layers),
             num_rows=len(lanes),
-            threads=threads or self._threads(len(lanes)),
+            threads=threads or 1,
             V=self.num_ids,
             E=0 if shown is None else shown.shape[1],
             layers=ctypes.addressof(self._layers),
@@ -283,18 +287,54 @@ class Packed:
             rows=ctypes.addressof(rows),
             **self._output,
         )
+        pace = None if threads else self._pace(len(lanes), len(lanes[0].ids))
+        if pace is not None:
+            loop.threads = pace.choose()
         scratch = room(self._library.room_to_run(ctypes.byref(loop)))
         loop.scratch = scratch.data_ptr()
+        begun = time.perf_counter()
         self._library.run(ctypes.byref(loop))
+        if pace is not None:
+            pace.note(loop.threads, len(lanes[0].ids), time.perf_counter() - begun)
         if size:
             for row, lane, tail in zip(rows, lanes, tails, strict=True):
                 lane.tail[:] = tail[: row.tail_size].tolist()
 
-    def _threads(self, num_lanes: int) -> int:
-        """Return how many threads pay: no more than torch may use, and than there are cores for."""
-        if self._words * num_lanes < _LARGE:
-            return 1
-        return min(torch.get_num_threads(), _cores())
+    def _pace(self, num_lanes: int, steps: int) -> Pace | None:
+        """Return who chooses the number of threads; None where one is enough."""
+        most, step = min(torch.get_num_threads(), _cores()), self._words * num_lanes
+        if most == 1 or step < _LARGE or step * steps < _TELLING:
+            return None
+        if num_lanes not in self._paces or self._paces[num_lanes].most != most:
+            self._paces = {num_lanes: Pace(most)}
+        return self._paces[num_lanes]
+
+
+class Pace:
+    """Choose between one thread and the most, by what took less time of late.
+
+    Threads that walk together wait for each other at every step, so one whose core is taken by another
+    process holds all of them up; then one thread alone is faster.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self._seconds: dict[int, float] = {}  # a step, by the number of threads
+        self._calls = 0
+
+    def choose(self) -> int:
+        """Return a number of threads: the faster one, at times the other, which may have become it."""
+        self._calls += 1
+        for threads in (self.most, 1):
+            if threads not in self._seconds:
+                return threads
+        faster = min(self._seconds, key=self._seconds.__getitem__)
+        return faster if self._calls % _TRIED else self.most + 1 - faster
+
+    def note(self, threads: int, steps: int, seconds: float) -> None:
+        """Take in what a call took."""
+        now = seconds / steps
+        self._seconds[threads] = (self._seconds.get(threads, now) + now) / 2
 
 
 def _fill_row(row: Any, lane: Lane, tail: Ints) -> None:
