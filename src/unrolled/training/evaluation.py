@@ -133,7 +133,7 @@ def _as_sampled(net: Net, windows: Iterable[Window], weights: str) -> Evaluation
     """Read windows by the loop that samples; softmax and sums are float64."""
     reader = Reader(net.in_phase("validation"), weights)
     total, correct, count = 0.0, 0, 0
-    for inputs, targets, fresh, lengths in windows:
+    for inputs, targets, fresh, lengths, *_ in windows:
         for b, logits in enumerate(reader.read(inputs, fresh, lengths)):
             steps, wanted = np.arange(len(logits)), targets[: len(logits), b].numpy()
             total -= float(log_softmax(logits.astype(np.float64))[steps, wanted].sum())
