@@ -95,7 +95,19 @@ class Stream:
     def take(self, count: int) -> list[int]:
         """Return the next ``count`` ids."""
         self.expect(count)
-        return [next(self) for _ in range(count)]
+        found: list[int] = []
+        while len(found) < count:
+            found.append(next(self))
+            found += self._rest(count - len(found))
+        return found
+
+    def _rest(self, most: int) -> list[int]:
+        """Return what is drawn ahead already, if nobody wants to hear of each id."""
+        if self.on_draw is not None or self._ahead is None:
+            return []
+        ids = self._ahead.block.ids[self._used : self._used + most]
+        self._used += len(ids)
+        return ids
 
     def expect(self, count: int) -> None:
         """Say that ``count`` more ids will be wanted, so that no more are drawn ahead. It changes no id."""
@@ -219,6 +231,8 @@ class Streams:
         found: list[list[int]] = [[] for _ in self.streams]
         while found and len(found[0]) < count:
             [ahead, *_] = _draw_ahead(self.streams, count - len(found[0]))
+            size = len(ahead.block.ids)
             for ids, stream in zip(found, self.streams, strict=True):
-                ids += [next(stream) for _ in ahead.block.ids]
+                drawn = stream._rest(size)
+                ids += drawn or [next(stream) for _ in range(size)]
         return found
