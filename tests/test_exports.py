@@ -14,7 +14,8 @@ PUBLIC = {
     "MinGRU", "MinLSTM", "PeepholeLSTM", "RNN",
     "ReluRNN",
     "answers", "generate",
-    "Run", "Stream", "TrainingSettings", "Vocab", "Window", "Windows", "__version__", "chain", "detach",
+    "Run", "Stream", "Streams", "TrainingSettings", "Vocab", "Window", "Windows", "__version__", "chain",
+    "detach",
     "evaluate",
     "fit", "load", "read_net", "resume", "text_pieces", "train", "unroll",
 }  # fmt: skip

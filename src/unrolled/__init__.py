@@ -37,6 +37,7 @@ _HOME = {
     "TrainingSettings": "unrolled.settings",
     "Choice": "unrolled.sample",
     "Stream": "unrolled.sample",
+    "Streams": "unrolled.sample",
     "text_pieces": "unrolled.sample",
     "answers": "unrolled.answering",
     "generate": "unrolled.answering",

@@ -9,6 +9,13 @@ import pytest
 import torch
 
 import unrolled
+from unrolled.engines.native import compiler, sampler
+from unrolled.sample import WEIGHTS
+
+needs_compiler = pytest.mark.skipif(
+    not any(compiler.shutil.which(name) for name in compiler.COMPILERS),
+    reason="there is no C++ compiler here",
+)
 
 
 def test_sample_prints_the_prime_first_and_then_as_many_characters(cli: Any, trained: Path) -> None:
@@ -54,6 +61,54 @@ def test_sample_ends_before_the_stop(cli: Any, trained: Path) -> None:
     stop = whole[20:22]
     found = cli("sample", trained, "--length", 200, "--seed", 3, "--stop", stop, "--json").json["text"]
     assert found == whole.partition(stop)[0]
+
+
+def test_several_samples_are_those_that_their_seeds_write_alone(cli: Any, trained: Path) -> None:
+    words = ["sample", trained, "--length", 30, "--prime", "the ", "--stop", "a", "--json"]
+    said = cli(*words, "--count", 3, "--seed", 7)
+    lines = [json.loads(line) for line in said.out.splitlines()]
+    assert [line["seed"] for line in lines] == [7, 8, 9]
+    for line in lines:
+        assert cli(*words, "--seed", line["seed"]).json == line
+    plain = cli("sample", trained, "--length", 30, "--count", 2, "--seed", 7)
+    assert plain.code == 0
+    assert "--- seed 7" in plain.out and "--- seed 8" in plain.out
+    assert cli("sample", trained, "--count", 0).problem() == "--count: wanted 1 or more, came 0"
+
+
+@needs_compiler
+def test_weights_of_fewer_bits_write_and_read(cli: Any, trained: Path, tmp_path: Path) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text("the cat sat on the mat.\n" * 4)
+    words = ["sample", trained, "--length", 30, "--seed", 3, "--json", "--weights"]
+    assert cli(*words, "float32").json == cli(*words[:-1]).json
+    assert len(cli(*words, "int8").json["text"]) == 30
+    plain = cli("eval", trained, text, "--json").json
+    read = {weights: cli("eval", trained, text, "--json", "--weights", weights).json for weights in WEIGHTS}
+    assert read["float32"] == pytest.approx(plain, abs=1e-5)
+    assert read["bf16"]["bits_per_char"] == pytest.approx(plain["bits_per_char"], abs=0.01)
+    assert read["int8"]["bits_per_char"] == pytest.approx(plain["bits_per_char"], abs=0.1)
+    assert len({found["bits_per_char"] for found in read.values()}) == 3
+
+
+def test_weights_that_there_are_not_are_an_error_of_one_line(cli: Any, trained: Path) -> None:
+    said = cli("sample", trained, "--weights", "int4").problem()
+    assert said == "weights: wanted one of float32, bf16, int8, came 'int4'"
+    said = cli("eval", trained, "stdlib", "--weights", "int4").problem()
+    assert said == "--weights: wanted one of float32, bf16, int8, came 'int4'"
+
+
+def test_weights_without_a_compiler_are_an_error_of_one_line(
+    cli: Any, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text("the cat sat on the mat.\n" * 4)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    sampler._library.cache_clear()
+    for words in (["sample", trained], ["eval", trained, text]):
+        problem = cli(*words, "--weights", "int8").problem()
+        assert problem.startswith("the loop with int8 weights can't be had: there is no C++ compiler")
+    sampler._library.cache_clear()
 
 
 def test_a_character_of_the_prime_that_the_vocabulary_lacks_is_named_with_its_place(

@@ -116,6 +116,12 @@ class GatedCell(Cell):
             return torch.split(torch.addmm(from_x, h, self.h_to_gates), self.hidden_size, dim=-1)
         return self._split_slices(from_x, h @ self.h_to_gates)
 
+    def join(self, from_x: Tensor, from_h: Tensor) -> tuple[Tensor, ...]:
+        """Return what ``preactivations`` does, given x @ W + b and h @ U, each [B, G·H]."""
+        if not self.split:
+            return torch.split(from_x + from_h, self.hidden_size, dim=-1)
+        return self._split_slices(from_x, from_h)
+
     @classmethod
     def slices(cls) -> tuple[str, ...]:
         """Return the names of the slices of ``preactivations``: ``r z n_x n_h`` for a GRU."""

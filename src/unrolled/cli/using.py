@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from unrolled.errors import UsageError
 
@@ -31,6 +31,8 @@ class SampleOptions:
     seed: int | None
     inputs: tuple[str, ...] = ()
     model: Path | None = None
+    weights: str = "float32"
+    count: int = 1
 
 
 def sample(
@@ -45,10 +47,14 @@ def sample(
         raise UsageError(f"--length: wanted 0 or more, came {options.length}")
     if options.stop == "":
         raise UsageError("--stop: wanted a text, came an empty one; leave it out to go on to the length")
+    if options.count < 1:
+        raise UsageError(f"--count: wanted 1 or more, came {options.count}")
     from unrolled.sample import Choice, Stream, default_prime, text_pieces
 
     chosen = Choice(*choice)
     if run.suffix == ".conf":
+        if options.weights != "float32" or options.count > 1:
+            raise UsageError("--weights and --count are for a run; a SINGA sampling job takes neither")
         _sample_job(run, cell, options, as_json)
         return
     net = _load(run, cell)
@@ -61,7 +67,10 @@ def sample(
     if options.skip_unseen and net.vocab.units == "char" and len(ids) < len(prime):
         left_out = len(prime) - len(ids)
         _warn(f"{left_out} of the prime's {len(prime)} characters are not in the vocabulary, skipped")
-    stream = Stream(net, chosen, seed=options.seed).prime(ids)
+    if options.count > 1:
+        _sample_many(net, chosen, ids, options, as_json)
+        return
+    stream = Stream(net, chosen, seed=options.seed, weights=options.weights).prime(ids)
     if as_json:
         _print_sample_as_json(stream, options)
         return
@@ -85,6 +94,30 @@ def _print_sample_as_json(stream: Stream, options: SampleOptions) -> None:
     text = "".join(text_pieces(stream, length, options.stop))
     found = {"text": text, "prime": options.prime, "seed": stream.seed, "logprobs": logprobs}
     print(json.dumps(found, ensure_ascii=False))
+
+
+def _sample_many(net: Net, choice: Choice, prime: Any, options: SampleOptions, as_json: bool) -> None:
+    """Print texts that were drawn together, each as its seed would write it alone."""
+    from unrolled.sample import Stream, Streams, pieces_of
+
+    assert net.vocab is not None
+    first = Stream(net, choice, seed=options.seed, weights=options.weights)
+    seeds = [(first.seed + n) % 2**64 for n in range(options.count)]
+    streams = [Stream(net, choice, seed=seed, weights=options.weights) for seed in seeds]
+    heard: list[list[float]] = [[] for _ in streams]
+    for stream, logprobs in zip(streams, heard, strict=True):
+        stream.on_draw = (lambda _, logprob, to=logprobs: to.append(logprob)) if as_json else None
+    length = LENGTH if options.length is None else options.length
+    together = Streams(streams).prime([prime] * len(streams)).take(length)
+    for number, (seed, ids, logprobs) in enumerate(zip(seeds, together, heard, strict=True)):
+        waiting = iter(ids)
+        text = "".join(pieces_of(waiting, net.vocab, length, options.stop))
+        if as_json:
+            used = length - len(list(waiting))
+            found = {"text": text, "prime": options.prime, "seed": seed, "logprobs": logprobs[:used]}
+            print(json.dumps(found, ensure_ascii=False))
+        else:
+            print(f"{'' if number == 0 else chr(10)}--- seed {seed}\n{options.prime or ''}{text}")
 
 
 def _sample_job(path: Path, cell: str | None, options: SampleOptions, as_json: bool) -> None:
@@ -120,6 +153,8 @@ def _check_answerable(options: SampleOptions, choice: Choice) -> None:
         "--top-k": choice.top_k,
         "--top-p": choice.top_p < 1,
         "--min-p": choice.min_p,
+        "--weights": options.weights != "float32",
+        "--count": options.count > 1,
     }
     for flag in given:
         if given[flag]:
@@ -152,10 +187,14 @@ def _answer(net: Net, options: SampleOptions, temperature: float, as_json: bool)
         print(json.dumps({"input": row, "answer": answer}, ensure_ascii=False) if as_json else shown)
 
 
-def evaluate(run: Path, text: str, cell: str | None, how: tuple[int, int, bool], as_json: bool) -> None:
+def evaluate(
+    run: Path, text: str, cell: str | None, how: tuple[int, int, bool, str | None], as_json: bool
+) -> None:
     """Print how well a model predicts a text."""
-    lanes, window, skip_unseen = how
+    lanes, window, skip_unseen, weights = how
     net = _load(run, cell)
+    if weights is not None:
+        _check_weights(net, weights)
     if net.vocab is None:
         _evaluate_examples(net, text, as_json)
         return
@@ -167,7 +206,7 @@ def evaluate(run: Path, text: str, cell: str | None, how: tuple[int, int, bool],
     corpus = Corpus.open(*paths, vocab=net.vocab, boundary=net.boundary, skip_unseen=skip_unseen)
     for notice in corpus.notices:
         print(f"note: {notice}", file=sys.stderr)
-    found = evaluate_text(net, corpus, lanes, window)
+    found = evaluate_text(net, corpus, lanes, window, weights)
     if as_json:
         print(json.dumps(asdict(found)))
         return
@@ -177,6 +216,15 @@ def evaluate(run: Path, text: str, cell: str | None, how: tuple[int, int, bool],
     )
     if lanes > 1:
         print(f"{found.shortened:,} of them had less context than with one lane")
+
+
+def _check_weights(net: Net, weights: str) -> None:
+    from unrolled.sample import WEIGHTS
+
+    if weights not in WEIGHTS:
+        raise UsageError(f"--weights: wanted one of {', '.join(WEIGHTS)}, came {weights!r}")
+    if net.vocab is None or not net.writes_text:
+        raise UsageError("--weights is for a net that writes text; leave it out")
 
 
 def _evaluate_examples(net: Net, path: str, as_json: bool) -> None:

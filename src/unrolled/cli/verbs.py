@@ -104,13 +104,16 @@ def sample(
     model: Annotated[
         Path | None, Parameter(help="The run whose weights a SINGA sampling job (RUN ends in .conf) takes.")
     ] = None,
+    weights: Annotated[str, Parameter(help="float32, or fewer bits and faster: bf16, int8.")] = "float32",
+    count: Annotated[int, Parameter(help="Write so many texts, with seeds that follow each other.")] = 1,
     cell: OwnCell = None,
     json: Json = False,
 ) -> None:
     """Write text in the manner of a trained model."""
     from unrolled.cli import using
 
-    options = using.SampleOptions(prime, length, stop, skip_unseen, seed, tuple(input or ()), model)
+    given = (prime, length, stop, skip_unseen, seed, tuple(input or ()), model, weights, count)
+    options = using.SampleOptions(*given)
     using.sample(run, cell, options, (temperature, top_k, top_p, min_p), json)
 
 
@@ -123,13 +126,16 @@ def evaluate(
         int, Parameter(help="Steps taken at once; changes nothing but speed and memory.")
     ] = 256,
     skip_unseen: Annotated[bool, Parameter(help="Leave out what the vocabulary lacks.")] = False,
+    weights: Annotated[
+        str | None, Parameter(help="Read by the loop that samples, its weights float32, bf16 or int8.")
+    ] = None,
     cell: OwnCell = None,
     json: Json = False,
 ) -> None:
     """Measure how well a model predicts a text."""
     from unrolled.cli import using
 
-    using.evaluate(run, text, cell, (lanes, window, skip_unseen), json)
+    using.evaluate(run, text, cell, (lanes, window, skip_unseen, weights), json)
 
 
 def bench(

@@ -154,6 +154,11 @@ class Net(nn.Module):
         return "loss" if kinds and not isinstance(kinds[0], SoftmaxLoss) else "nats"
 
     @property
+    def straight(self) -> list[tuple[str, Any, bool]] | None:
+        """The layers from the only input to the output: name, module, whether it is recurrent; or None."""
+        return self._straight
+
+    @property
     def is_whole(self) -> bool:
         """Whether the net must see a whole sequence at once, because some layer reads the future."""
         return self.wiring.reads_future is not None

@@ -16,6 +16,7 @@ from torch import nn
 from unrolled.data import Batch, Batches, Corpus, Examples, Window, Windows, lane_bounds
 from unrolled.errors import TextError, UsageError
 from unrolled.net import Net
+from unrolled.sample import Reader, log_softmax
 from unrolled.training.environment import forked_random
 from unrolled.training.learner import judge, on_device
 from unrolled.training.losses import Loss
@@ -103,17 +104,20 @@ class TextEvaluation:
     """How many of them had less context than with one lane."""
 
 
-def evaluate_text(net: Net, corpus: Corpus, lanes: int = 1, window: int = 256) -> TextEvaluation:
+def evaluate_text(
+    net: Net, corpus: Corpus, lanes: int = 1, window: int = 256, weights: str | None = None
+) -> TextEvaluation:
     """Predict every character of a text but the first, in one pass with carried state.
 
-    Several lanes are faster; all but the first start in the middle of the text. TextError if the text
-    has fewer than two characters.
+    Several lanes are faster; all but the first start in the middle of the text. ``weights`` reads it by the
+    loop that samples, with these weights. TextError if the text has fewer than two characters.
     """
     if len(corpus) < 2:
         raise TextError(
             f"a text to predict needs at least 2 characters, this has {len(corpus)}; give more text"
         )
-    found = evaluate(net, Windows(corpus, lanes, window))
+    windows = Windows(corpus, lanes, window)
+    found = evaluate(net, windows) if weights is None else _as_sampled(net, windows, weights)
     num_bytes = int(_byte_count(corpus))
     return TextEvaluation(
         nats_per_char=found.nats,
@@ -123,6 +127,19 @@ def evaluate_text(net: Net, corpus: Corpus, lanes: int = 1, window: int = 256) -
         chars=found.targets,
         shortened=shortened_context(corpus, lanes),
     )
+
+
+def _as_sampled(net: Net, windows: Iterable[Window], weights: str) -> Evaluation:
+    """Read windows by the loop that samples; softmax and sums are float64."""
+    reader = Reader(net.in_phase("validation"), weights)
+    total, correct, count = 0.0, 0, 0
+    for inputs, targets, fresh, lengths, *_ in windows:
+        for b, logits in enumerate(reader.read(inputs, fresh, lengths)):
+            steps, wanted = np.arange(len(logits)), targets[: len(logits), b].numpy()
+            total -= float(log_softmax(logits.astype(np.float64))[steps, wanted].sum())
+            correct += int((logits.argmax(-1) == wanted).sum())
+            count += len(logits)
+    return Evaluation(total / count, correct / count, count)
 
 
 def evaluate_examples(net: Net, path: str | os.PathLike[str], lanes: int = 50) -> dict[str, float]:

@@ -13,6 +13,8 @@ from unrolled.engines.native.tracing import Trace
 
 _INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
 _COMPARED = dict(zip(COMPARISONS, (">", ">=", "<", "<=", "==", "!="), strict=True))
+WEIGHTS = ("float32", "bf16", "int8")
+"""What a stream's weights may be kept as."""
 _KEEPABLE = ("tanh", "sigmoid", "exp", "relu", "softplus")
 
 
@@ -49,6 +51,26 @@ def define(bf16: bool) -> str:
 def source(name: str) -> str:
     """Return a file of C++ that is part of the package."""
     return (resources.files("unrolled.engines.native") / "sources" / name).read_text("utf-8")
+
+
+def sampling_source(cells: Sequence[type[GatedCell]], traces: Sequence[Trace], weights: str) -> str:
+    """Return the source of the sampling loop for nets of these cells, its weights ``float32``, say."""
+    kinds = [_as_struct(n, cell, trace) for n, (cell, trace) in enumerate(zip(cells, traces, strict=True))]
+    uses = " ".join(f"use({n}, Cell{n})" for n in range(len(cells)))
+    chosen = f"#define CELLS(use) {uses}\n#define WEIGHTS {WEIGHTS.index(weights)}\n"
+    return "\n".join((source("vector.h"), *kinds, chosen, source("sampling.h")))
+
+
+def _as_struct(number: int, cell: type[GatedCell], trace: Trace) -> str:
+    """Return a cell's counts, orders and ``update`` as a struct of C++."""
+    update = _function(
+        "update",
+        ("const V *slot", "const V *vector", "const V *before", "V *after"),
+        _names("slot", slots(cell, trace)) | _names("vector", trace.vectors) | _names("before", trace.before),
+        _places("after", trace.after),
+    )
+    constants = _constants(cell).replace("static const int", "static constexpr int")
+    return f"namespace {{ struct Cell{number} {{\n{constants}{update}}}; }}\n"
 
 
 def slots(cell: type[GatedCell], trace: Trace) -> list[Node]:
