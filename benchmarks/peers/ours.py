@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +11,6 @@ from peers import CHARS, LAYERS, SYMBOLS, Missing
 from unrolled.cells import load_cell
 from unrolled.errors import UnrolledError
 from unrolled.measuring import works
-from unrolled.sample import Stream
 
 assert (works.SYMBOLS, works.CHARS, works.Size(1, 1, 1).layers) == (SYMBOLS, CHARS, LAYERS)
 
@@ -23,11 +21,7 @@ def build(work: dict[str, Any]) -> Callable[[], object]:
     torch.manual_seed(0)
     size = works.Size(work["hidden"], work.get("lanes", 1), work.get("window", 1))
     precision, cell = work.get("precision", "float32"), work["cell"]
-    if precision not in works.precisions():
-        raise Missing(f"this version has no precision {precision!r}")
     weights = work.get("weights", "float32")
-    if weights != "float32" and "weights" not in inspect.signature(Stream).parameters:
-        raise Missing(f"this version has no {weights} weights for sampling")
     embedding = work.get("reads", "embedding") == "embedding"
     case = works.Case(cell, size, work.get("engine", "native"), precision, embedding=embedding)
     try:

@@ -9,12 +9,11 @@ from typing import Any, get_args, get_type_hints
 
 import torch
 
-from unrolled import sample
 from unrolled.cells import Cell
 from unrolled.data import Window
 from unrolled.errors import UsageError
 from unrolled.net import Chain, Net, chain
-from unrolled.sample import Choice, Stream
+from unrolled.sample import Choice, Stream, Streams
 from unrolled.settings import TrainingSettings
 from unrolled.training.learner import Learner
 
@@ -108,21 +107,11 @@ def update_of(net: Net, case: Case) -> Callable[[], object]:
 
 def draws_of(net: Net, weights: str = "float32") -> Callable[[], object]:
     """Return the drawing of ``CHARS`` ids by one stream that goes on."""
-    options: dict[str, Any] = {} if weights == "float32" else {"weights": weights}
-    stream = Stream(net, Choice(temperature=0.8), seed=1, **options)
-    return lambda: _take(stream)
+    stream = Stream(net, Choice(temperature=0.8), seed=1, weights=weights)
+    return lambda: stream.take(CHARS)
 
 
 def draws_of_several(net: Net, streams: int) -> Callable[[], object]:
-    """Return the drawing of ``CHARS`` ids by each of several streams that go on, together if they can."""
-    several = [Stream(net, Choice(temperature=0.8), seed=seed) for seed in range(streams)]
-    together: Any = getattr(sample, "Streams", None)
-    if together is None:
-        return lambda: [_take(stream) for stream in several]
-    found = together(several)
-    return lambda: found.take(CHARS)
-
-
-def _take(stream: Stream) -> list[int]:
-    take: Any = getattr(stream, "take", None)
-    return [next(stream) for _ in range(CHARS)] if take is None else take(CHARS)
+    """Return the drawing of ``CHARS`` ids by each of several streams that go on together."""
+    several = Streams([Stream(net, Choice(temperature=0.8), seed=seed) for seed in range(streams)])
+    return lambda: several.take(CHARS)
