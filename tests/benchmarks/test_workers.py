@@ -15,8 +15,8 @@ def test_a_worker_builds_works_runs_them_and_tells_what_is_missing(benchmarks: d
         loop = processes.build(place, "ours", {"do": "sample", "cell": "rnn", "hidden": 5, "engine": "naive"})
         for run in (theirs, ours, loop, theirs):
             assert run(2).seconds > 0
-        with pytest.raises(peers.Missing, match="no precision 'int3'"):
-            processes.build(place, "ours", {**work, "precision": "int3"})
+        with pytest.raises(peers.Missing, match="no engine 'rocket'"):
+            processes.build(place, "ours", {**work, "engine": "rocket"})
         processes.forget()
         assert processes.build(place, "torch_nn", work)(1).seconds > 0
     assert not processes.running
