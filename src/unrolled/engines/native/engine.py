@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import torch
@@ -12,10 +11,8 @@ from unrolled.cells import GatedCell, named_tensors
 from unrolled.cells.state import describe
 from unrolled.engines.base import Request, blank
 from unrolled.engines.native.layers import is_transformed
-from unrolled.engines.native.program import program_of
+from unrolled.engines.native.program import own_step, program_of
 from unrolled.engines.native.running import run, work_of
-
-_OWN = ("step", "preactivations", "_from_x", "_split_slices")
 
 
 class NativeEngine:
@@ -35,7 +32,7 @@ class NativeEngine:
         if not isinstance(cell, GatedCell):
             return f"it runs gated cells, {type(cell).__name__} is none"
         cls: Any = type(cell)
-        reason = _own_step(cls) or _wrong_place(cell, request)
+        reason = own_step(cls) or _wrong_place(cell, request)
         if reason is not None:
             return reason
         program = program_of(cls, request.bf16)
@@ -60,12 +57,6 @@ class NativeEngine:
 
 def _weights(cell: GatedCell) -> tuple[Tensor | None, ...]:
     return cell.x_to_gates, cell.h_to_gates, cell.bias, cell.h_bias, *cell.vector_parameters
-
-
-@functools.cache
-def _own_step(cls: Any) -> str | None:
-    own = [name for name in _OWN if getattr(cls, name) is not getattr(GatedCell, name)]
-    return f"{cls.__name__} has a {own[0]} of its own" if own else None
 
 
 def _wrong_place(cell: GatedCell, request: Request) -> str | None:

@@ -15,6 +15,7 @@ from unrolled.engines.native.generation import slot_order, source_of
 from unrolled.engines.native.tracing import trace
 from unrolled.errors import CellError
 
+_OWN = ("step", "preactivations", "_from_x", "_split_slices")
 _NUMBERS = ("T", "B", "D", "H", "ids_count", "threads", "reverse", "keeps")
 
 
@@ -60,6 +61,13 @@ class Program:
             else:
                 setattr(problem, name, value if name in _NUMBERS else _address(value))
         return problem
+
+
+@functools.cache
+def own_step(cell: Any) -> str | None:
+    """Say what a class of gated cells does in its own way, which the compiled code would not; else None."""
+    own = [name for name in _OWN if getattr(cell, name) is not getattr(GatedCell, name)]
+    return f"{cell.__name__} has a {own[0]} of its own" if own else None
 
 
 def program_of(cell: type[GatedCell], bf16: bool = False) -> Program | str:

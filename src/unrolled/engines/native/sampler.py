@@ -19,10 +19,10 @@ from unrolled.cells import GatedCell, named_tensors
 from unrolled.engines.native.compiler import BuildError, build
 from unrolled.engines.native.generation import WEIGHTS, sampling_source
 from unrolled.engines.native.memory import room
+from unrolled.engines.native.program import own_step
 from unrolled.engines.native.tracing import trace
 from unrolled.errors import CellError
 
-_OWN = ("step", "preactivations", "_from_x", "_split_slices")
 _MOST_LAYERS = 64
 _MOST_WIDTH = 1 << 16  # units of one row whose sums of whole numbers stay below 2^31
 _FOLDED = 1 << 24  # numbers of a table up to which an embedding is taken in
@@ -80,9 +80,9 @@ def misfit(straight: Straight) -> str | None:
     """Return why no form of the loop, compiled or not, fits this net, in words, or None."""
     for cell in straight.cells:
         kind: Any = type(cell)
-        own = [name for name in _OWN if getattr(kind, name) is not getattr(GatedCell, name)]
-        if own:
-            return f"{kind.__name__} has a {own[0]} of its own"
+        reason = own_step(kind)
+        if reason is not None:
+            return reason
         start = named_tensors(cell.initial_state(1)).values()
         if any(part.shape != (1, cell.hidden_size) for part in start):
             return f"{kind.__name__} starts from a state of another shape"
