@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from collections.abc import Sequence
+from typing import TextIO
 
 from unrolled.cli.overview import overview
 from unrolled.errors import SettingsError, UnrolledError
@@ -48,9 +50,11 @@ def run(arguments: Sequence[str]) -> int:
         return USAGE
     except KeyboardInterrupt:
         _say("interrupted")
+        if _is_pipe(sys.stdout):  # full, with a reader that waits for our end, it would never take the rest
+            _let_go(sys.stdout)
         return INTERRUPTED
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _let_go(sys.stdout)
         return FAILED
     except MemoryError:
         _say("the machine has not enough memory for this; lower --hidden, --lanes or --window")
@@ -70,6 +74,18 @@ def run(arguments: Sequence[str]) -> int:
 def _complain(error: UnrolledError) -> None:
     for line in error.problems if isinstance(error, SettingsError) else [str(error)]:
         _say(" ".join(line.splitlines()))
+
+
+def _is_pipe(stream: TextIO) -> bool:
+    try:
+        return stat.S_ISFIFO(os.fstat(stream.fileno()).st_mode)
+    except (OSError, ValueError):  # a stream of Python's own has no file
+        return False
+
+
+def _let_go(stream: TextIO) -> None:
+    """Send what is still to be written to a stream, at the end of the process too, nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _say(message: str) -> None:

@@ -38,9 +38,9 @@ class Folded(Plain):
         """Tell whether no weight was changed in place since."""
         return self._watch.is_current()
 
-    def is_same_place(self) -> bool:
+    def has_same_numbers(self) -> bool:
         """Tell whether the weights are still where they were."""
-        return self._watch.is_same_place()
+        return self._watch.has_same_numbers()
 
     def _one_step(self, id_: int, before: State) -> tuple[Floats, State]:
         """Return logits [V] and the next state."""

@@ -35,7 +35,7 @@ def walker_of(net: Net, weights: str = "float32") -> Walker:
 def loop_of(net: Net, weights: str) -> Native:
     """Return the compiled loop with a net's present weights; UsageError where it can't be had."""
     made = _MADE.setdefault(net, {})
-    if weights in made and made[weights].is_current() and made[weights].is_same_place():
+    if weights in made and made[weights].is_current() and made[weights].has_same_numbers():
         return made[weights]
     made.pop(weights, None)
     reason = why_no_loop(net, weights)
@@ -99,9 +99,9 @@ class Native:
         """Tell whether no weight was changed in place since."""
         return self._watch.is_current()
 
-    def is_same_place(self) -> bool:
-        """Tell whether the weights are still where they were: on this device, in this dtype."""
-        return self._watch.is_same_place()
+    def has_same_numbers(self) -> bool:
+        """Tell whether the weights are still where they were, and the same to the bit."""
+        return self._watch.has_same_numbers()
 
     def own(self, state: State) -> Singles:
         """Return all numbers in a row."""

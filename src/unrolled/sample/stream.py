@@ -13,7 +13,7 @@ from unrolled.errors import UsageError
 from unrolled.net import Net, State
 from unrolled.sample.choice import Choice, Floats
 from unrolled.sample.native import walker_of
-from unrolled.sample.walkers import Block, Spot, with_logits
+from unrolled.sample.walkers import Block, Spot, Walker, with_logits
 
 WEIGHTS = ("float32", "bf16", "int8")
 """What the weights may be while sampling: as they are, or rounded to fewer bits."""
@@ -45,7 +45,8 @@ class Stream:
     net or the machine can't do that.
 
     Ids may be drawn ahead, but nothing shows of it: a weight that is changed in place, or another
-    ``choice``, is heeded by the next id. The weights of one that moves (``net.to``) are, a block later.
+    ``choice``, is heeded by the next id. What torch doesn't count as a change (a fused optimizer's step,
+    ``weight.data``) and the weights of a net that moves (``net.to``) are heeded a block later.
     """
 
     def __init__(
@@ -127,8 +128,11 @@ class Stream:
         wanted = self._expected if self._expected > 0 else self._run // 4
         return max(1, min(wanted, self._walker.longest))
 
-    def _settle(self) -> None:
-        """Stand where the reader does, on the net's present weights; what was drawn ahead is undone."""
+    def _settle(self, seen: Walker | None = None) -> Walker:
+        """Stand where the reader does, on the net's present weights; what was drawn ahead is undone.
+
+        A walker ``seen`` a moment ago has the net's numbers and is not asked again. Returns the stream's.
+        """
         if self._ahead is not None:
             block, used = self._ahead.block, self._used
             self._spot = block.after
@@ -139,10 +143,12 @@ class Stream:
                 self._expected += len(block.ids) - used
                 self._run = 0
             self._ahead, self._used = None, 0
-        if not (self._walker.is_current() and self._walker.is_same_place()):
+        same = self._walker is seen or (self._walker.is_current() and self._walker.has_same_numbers())
+        if not same:
             state = self._walker.shared(self._spot.state)
             self._walker = walker_of(self.net, self.weights)
             self._spot = replace(self._spot, state=self._walker.own(state))
+        return self._walker
 
     def _uniforms(self, count: int) -> Floats:
         drawn: Floats = torch.rand(count, dtype=torch.float64, generator=self._generator).numpy()
@@ -182,10 +188,11 @@ class _Ahead:
 
 def _draw_ahead(streams: Sequence[Stream], count: int) -> list[_Ahead]:
     """Draw a block for streams of one walker, that starts where their readers are."""
+    walker = None
     for stream in streams:
-        stream._settle()
-        stream._spot = with_logits(stream._walker, stream._spot)
-    walker = streams[0]._walker
+        walker = stream._settle(walker)
+        stream._spot = with_logits(walker, stream._spot)
+    assert walker is not None
     count = min(count, walker.longest)
     states = [stream._generator.get_state() for stream in streams]
     uniforms = [stream._uniforms(count) for stream in streams]
@@ -217,8 +224,9 @@ class Streams:
         waiting = [[int(id_) for id_ in prime] for prime in primes]
         if len(waiting) != len(self.streams):
             raise UsageError(f"wanted {len(self.streams)} primes, one a stream, came {len(waiting)}")
+        walker = None
         for stream in self.streams:
-            stream._settle()
+            walker = stream._settle(walker)
         for at in range(0, max(map(len, waiting), default=0), _FED):
             parts = [prime[at : at + _FED] for prime in waiting]
             spots = self.streams[0]._walker.feed([stream._spot for stream in self.streams], parts)

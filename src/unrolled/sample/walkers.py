@@ -59,8 +59,8 @@ class Walker(Protocol):
     def is_current(self) -> bool:
         """Tell whether it still has the net's own weights."""
 
-    def is_same_place(self) -> bool:
-        """Tell whether the net's weights are still where they were."""
+    def has_same_numbers(self) -> bool:
+        """Tell whether the net's weights are still where they were, and the same to the bit."""
 
     def own(self, state: State) -> Any:
         """Return a net's state of one lane in this walker's form, a copy."""
@@ -78,11 +78,16 @@ class Walker(Protocol):
 
 
 class Watch:
-    """Sees whether a net's weights change."""
+    """Sees whether a net's weights change.
+
+    Versions tell it at once, but not of everything: ``weight.data`` and torch's fused optimizers change a
+    weight and leave its version as it was. So the numbers are compared too, less often.
+    """
 
     def __init__(self, net: Net) -> None:
         self._parameters = list(net.parameters())
         self._versions, self._places = self._version(), self._place()
+        self._numbers = [parameter.detach().clone() for parameter in self._parameters]
 
     def _version(self) -> int:
         return sum(map(_VERSION, self._parameters))
@@ -91,15 +96,23 @@ class Watch:
         return [parameter.data_ptr() for parameter in self._parameters]
 
     def is_current(self) -> bool:
-        """Tell whether no weight was changed in place since."""
+        """Tell whether no weight was changed in place since, as far as versions tell."""
         return self._version() == self._versions
 
-    def is_same_place(self) -> bool:
-        """Tell whether the weights are still where they were: on this device, in this dtype."""
-        return self._place() == self._places
+    def has_same_numbers(self) -> bool:
+        """Tell whether the weights are still where they were, and the same to the bit."""
+        if self._place() != self._places:
+            return False
+        pairs = zip(self._parameters, self._numbers, strict=True)
+        return all(torch.equal(_bits(parameter.detach()), _bits(copy)) for parameter, copy in pairs)
 
 
 _VERSION = attrgetter("_version")
+
+
+def _bits(x: torch.Tensor) -> torch.Tensor:
+    """Return float32 numbers as whole ones, of which NaN too equals itself."""
+    return x.view(torch.int32) if x.dtype == torch.float32 else x
 
 
 class Plain:
@@ -114,7 +127,7 @@ class Plain:
         """Say yes: it reads the net's weights at every step."""
         return True
 
-    def is_same_place(self) -> bool:
+    def has_same_numbers(self) -> bool:
         """Say yes."""
         return True
 

@@ -76,6 +76,8 @@ class Learner:
         for group in self.optimizer.param_groups:
             group["lr"] = lr * group["scale"]
         self.optimizer.step()
+        # torch's fused optimizers leave the versions of what they change as they were.
+        torch.autograd.graph.increment_version(list(self.net.parameters()))
         carries = window.carries if isinstance(window, Batch) else read.next_state is not None
         self.state = detach(read.next_state) if carries else None
         return Learned(total, read.score.count, int(read.score.correct), norm)
