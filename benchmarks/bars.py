@@ -108,7 +108,7 @@ def measure(row: table.Row, processes: Workers, manner: Manner, args: argparse.N
         except Missing as why:
             missing[one.label] = str(why)
     timings = in_turns(runs, replace(manner, **_options(row, args.quick)))
-    processes.forget()
+    processes.end()  # an allocator adapts to what ran before; each row begins as a script does
     return results.entry(row, timings, missing, processes.threads)
 
 
