@@ -55,7 +55,7 @@ def test_text_is_written_as_it_comes(trained: Path, environment: dict[str, str])
 
 
 def interrupted(process: subprocess.Popen[bytes]) -> int:
-    """Press Ctrl-C, and once more after a while: one that falls into a callback of Python's own is lost."""
+    """Press Ctrl-C, and once more after a while: one was seen to be lost, and why isn't known."""
     for patience in (20, 40):
         process.send_signal(signal.SIGINT)
         with contextlib.suppress(subprocess.TimeoutExpired):

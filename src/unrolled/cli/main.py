@@ -56,13 +56,12 @@ def run(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         _let_go(sys.stdout)
         return FAILED
-    except MemoryError:
-        _say("the machine has not enough memory for this; lower --hidden, --lanes or --window")
-        return FAILED
-    except RuntimeError as error:
-        if "allocate" not in str(error) and "out of memory" not in str(error):
+    except (MemoryError, RuntimeError) as error:
+        if not _is_want_of_memory(error):
             raise
-        _say("the machine has not enough memory for this; lower --hidden, --lanes or --window")
+        _say(
+            "the machine has not enough memory for this; lower --hidden, --lanes or --window, or --recompute"
+        )
         return FAILED
     except OSError as error:
         name = f"{error.filename}: " if error.filename else ""
@@ -74,6 +73,12 @@ def run(arguments: Sequence[str]) -> int:
 def _complain(error: UnrolledError) -> None:
     for line in error.problems if isinstance(error, SettingsError) else [str(error)]:
         _say(" ".join(line.splitlines()))
+
+
+def _is_want_of_memory(error: Exception) -> bool:
+    """Tell torch's ways of saying so from its other errors."""
+    words = str(error)
+    return isinstance(error, MemoryError) or "allocate" in words or "out of memory" in words
 
 
 def _is_pipe(stream: TextIO) -> bool:
