@@ -171,46 +171,74 @@ INLINE void outer_tile(long vectors, long rows, const float *a, const float *b, 
   else if constexpr (NV > 1) outer_tile<NV - 1>(vectors, rows, a, b, ldb, K, c, ldc);
 }
 
-INLINE long room_for_outer(long M) { return (M + OUTER) * DEPTH + DEPTH * WIDE * LANES + padded(M); }
+// Fetch some rows into the cache ahead of their use.
+INLINE void prefetch_rows(const float *at, long apart, long rows, long width) {
+  for (long r = 0; r < rows; r++)
+    for (long v = 0; v < width; v += LANES) __builtin_prefetch(at + r * apart + v, 1);
+}
 
-// Numbers m to M of two rows of a (the second may be missing), as words: OUTER side by side, panels apart.
-INLINE void pack_outer(const float *row, const float *second, long M, float *out, float *joined) {
-  if (JOINS) {
-    for (long m = 0; m < M; m += LANES)
-      store(joined + m, join(load_part(row + m, M - m), second ? load_part(second + m, M - m) : V{}));
-    row = joined;
+// A panel of a: OUTER numbers for each k, and a gap, so that a row's pieces do not all fall on one set of the cache.
+enum { PANEL = DEPTH * OUTER + LANES, TOGETHER = 8 };
+// Copying so many at once is quicker than OUTER; what is too much lands where the next k goes.
+enum { COPIED = OUTER <= 2 ? OUTER : OUTER <= 4 ? 4 : 8 };
+
+INLINE long panels_of(long M) { return (M + OUTER - 1) / OUTER; }
+INLINE long room_for_outer(long M) {
+  return panels_of(M) * PANEL + DEPTH * WIDE * LANES + (JOINS ? TOGETHER * padded(M) : 0);
+}
+
+// Rows first to first + depth of words of a, count rows in all, into panels of OUTER columns.
+INLINE void pack_outer(Rows a, long first, long count, long depth, long M, float *panels, float *joined) {
+  for (long k = 0; k < depth; k += TOGETHER) {
+    const long now = smaller(TOGETHER, depth - k);
+    Rows from = {a.at + (first + k) * a.apart, a.apart};
+    if (JOINS) {
+      for (long i = 0; i < now; i++) {
+        const float *row = a.at + (first + (k + i) * PAIR) * a.apart;
+        const bool paired = PAIR == 2 && first + (k + i) * PAIR + 1 < count;
+        for (long m = 0; m < M; m += LANES)
+          store(joined + i * padded(M) + m,
+                join(load_part(row + m, M - m), paired ? load_part(row + a.apart + m, M - m) : V{}));
+      }
+      from = {joined, padded(M)};
+    }
+    for (long i = 0; i < now * PAIR; i++) prefetch_rows(a.at + (first + (k + 2 * TOGETHER) * PAIR + i) * a.apart, 0, 1, M);
+    for (long m = 0, n = 0; m < M; m += OUTER, n++) {
+      float *out = panels + n * PANEL + k * OUTER;
+      if (m + COPIED <= M)
+        for (long i = 0; i < now; i++) memcpy(out + i * OUTER, from.at + i * from.apart + m, COPIED * 4);
+      else
+        for (long i = 0; i < now; i++)
+          memcpy(out + i * OUTER, from.at + i * from.apart + m, (size_t)smaller(OUTER, M - m) * 4);
+    }
   }
-  long m = 0;
-  for (; m + OUTER <= M; m += OUTER) memcpy(out + m * DEPTH, row + m, OUTER * 4);
-  if (m < M) memcpy(out + m * DEPTH, row + m, (size_t)(M - m) * 4);
 }
 
 // c [M, from:to] = Σ over rows of a [row, M]ᵀ b [row, from:to], rows ascending in one chain. From and to are
 // whole vectors of c; b has N numbers a row, and counts as zero beyond.
 static void outer_product(long rows, Rows a, long M, Rows b, long N, long from, long to, float *c, long ldc,
                           float *scratch) {
-  float *panels = scratch, *panel_b = panels + (M + OUTER) / OUTER * OUTER * DEPTH;
-  float *joined = panel_b + DEPTH * WIDE * LANES;
+  float *panels = scratch, *panel_b = panels + panels_of(M) * PANEL, *joined = panel_b + DEPTH * WIDE * LANES;
   for (long m = 0; m < M; m++) memset(c + m * ldc + from, 0, (size_t)(to - from) * 4);
   for (long first = 0; first < rows; first += DEPTH * PAIR) {
     const long left = rows - first, depth = smaller(DEPTH, words(left));
-    for (long k = 0; k < depth; k++) {
-      const float *row = a.at + (first + k * PAIR) * a.apart;
-      pack_outer(row, k * PAIR + 1 < left ? row + a.apart : nullptr, M, panels + k * OUTER, joined);
-    }
+    pack_outer(a, first, rows, depth, M, panels, joined);
     for (long j = from; j < to; j += WIDE * LANES) {
       const long width = smaller(WIDE * LANES, to - j);
       for (long k = 0; k < depth; k++)
         for (long v = 0; v < width; v += LANES) {
           const float *at = b.at + (first + k * PAIR) * b.apart + j + v;
           const long real = N - j - v;
+          __builtin_prefetch(at + 8 * PAIR * b.apart);
           V low = real > 0 ? load_part(at, real) : V{}, high = V{};
           if (PAIR == 2 && real > 0 && k * PAIR + 1 < left) high = load_part(at + b.apart, real);
           store(panel_b + k * width + v, join(low, high));
         }
-      for (long m = 0; m < M; m += OUTER)
-        outer_tile<WIDE>(width / LANES, smaller(OUTER, M - m), panels + m * DEPTH, panel_b, width, depth,
+      for (long m = 0; m < M; m += OUTER) {
+        prefetch_rows(c + (m + OUTER) * ldc + j, ldc, smaller(OUTER, M - m - OUTER), width);
+        outer_tile<WIDE>(width / LANES, smaller(OUTER, M - m), panels + m / OUTER * PANEL, panel_b, width, depth,
                          c + m * ldc + j, ldc);
+      }
     }
   }
 }
