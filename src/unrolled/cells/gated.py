@@ -90,6 +90,10 @@ class GatedCell(Cell):
         """The bias [G·H] on x's side, the only one of a gate that is not split."""
         return self._weight(self._bias)
 
+    def like(self) -> Tensor:
+        """Return the bias: all weights are of one kind."""
+        return self.bias
+
     @property
     def h_bias(self) -> Tensor | None:
         """The bias on h's side, [H] for each split gate in the order of ``gates``; None without any."""

@@ -13,6 +13,14 @@ from unrolled.net.layers import Loss
 
 
 @dataclass(frozen=True)
+class Judged:
+    """Which targets counted, and which of these were met, [n, B] bool each."""
+
+    right: Tensor
+    counted: Tensor
+
+
+@dataclass(frozen=True)
 class Score:
     """The loss of a window, summed over its targets."""
 
@@ -22,10 +30,21 @@ class Score:
     """How many targets it is the sum of."""
     correct: Tensor
     """How many were predicted right, a scalar."""
-    sequences: int = 0
-    """How many lanes had a target."""
-    exact: Tensor | int = 0
-    """In how many of them every target was predicted right."""
+    judged: Judged | None = None
+    """Target by target, where the net's own losses say so."""
+
+    @property
+    def sequences(self) -> int:
+        """How many lanes had a target."""
+        return 0 if self.judged is None else int(self.judged.counted.any(0).sum())
+
+    @property
+    def exact(self) -> int:
+        """In how many of them every target was predicted right."""
+        if self.judged is None:
+            return 0
+        right, counted = self.judged.right, self.judged.counted
+        return int(((right == counted).all(0) & counted.any(0)).sum())
 
 
 def score(run: Execution) -> Score:
@@ -42,20 +61,14 @@ def score(run: Execution) -> Score:
         if stops is not None:
             counted = counted & (torch.arange(len(losses))[:, None] < stops).to(counted.device)
             losses = torch.where(counted, losses, torch.zeros((), dtype=losses.dtype))
-        summed = losses.sum(dtype=torch.float64) * module.scale
+        summed = losses.sum(dtype=torch.float64)
+        if module.scale != 1:
+            summed = summed * module.scale
         total = summed if total is None else total + summed
         if first is None:
             right = run.right.get(layer.name)
             right = module.right(output.detach(), target) if right is None else right
-            first = _Judged(right & counted, counted)
+            first = Judged(right & counted, counted)
     if total is None or first is None:
         raise UsageError("the net has no loss whose sources are all there; give its targets too")
-    met = (first.right == first.counted).all(0)
-    some = first.counted.any(0)
-    return Score(total, int(first.counted.sum()), first.right.sum(), int(some.sum()), (met & some).sum())
-
-
-@dataclass(frozen=True)
-class _Judged:
-    right: Tensor
-    counted: Tensor
+    return Score(total, int(first.counted.sum()), first.right.sum(), first)

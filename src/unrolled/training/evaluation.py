@@ -83,7 +83,7 @@ def evaluate(
             correct += int(score.correct)
             count += score.count
             sequences += score.sequences
-            exact += int(score.exact)
+            exact += score.exact
     if not count:
         raise UsageError("an evaluation needs at least one target, there is none; give a longer text")
     return Evaluation(total / count, correct / count, count, exact / max(1, sequences))

@@ -53,7 +53,8 @@ class Learner:
 
     def __init__(self, net: nn.Module, settings: TrainingSettings, loss: Loss | None = None) -> None:
         self.net, self.settings, self.loss = net, settings, loss
-        self.device = next(net.parameters()).device
+        self.parameters = list(net.parameters())
+        self.device = self.parameters[0].device
         self.optimizer: Optimizer = make_optimizer(settings, net)
         self.state: Any = None
         self.dropout = torch.Generator(self.device).manual_seed(settings.seed + 1)
@@ -64,20 +65,22 @@ class Learner:
 
     def learn(self, window: Window | Batch, lr: float) -> Learned:
         """Do one update; NonFiniteError, before anything changed, if the loss or a gradient is not finite."""
-        window = on_device(window, next(self.net.parameters()))
-        self.net.train()
+        window = on_device(window, self.parameters[0])
+        if not self.net.training:
+            self.net.train()
         read = self._read(window)
         total = float(read.score.total.detach())
         if not _finite(total):
             raise self._not_finite(total, window)
-        self.optimizer.zero_grad(set_to_none=True)
+        for parameter in self.parameters:
+            parameter.grad = None
         read.backward()
         norm = self._clip()
         for group in self.optimizer.param_groups:
             group["lr"] = lr * group["scale"]
         self.optimizer.step()
         # torch's fused optimizers leave the versions of what they change as they were.
-        torch.autograd.graph.increment_version(list(self.net.parameters()))
+        torch.autograd.graph.increment_version(self.parameters)
         carries = window.carries if isinstance(window, Batch) else read.next_state is not None
         self.state = detach(read.next_state) if carries else None
         return Learned(total, read.score.count, int(read.score.correct), norm)
@@ -95,20 +98,22 @@ class Learner:
         return judge(self.net, window, state, self.loss)
 
     def _clip(self) -> float:
-        gradients = [p.grad for p in self.net.parameters() if p.grad is not None]
+        gradients = [p.grad for p in self.parameters if p.grad is not None]
         norm = nn.utils.get_total_norm(gradients)
-        if not _finite(float(norm)):
+        value = float(norm)
+        if not _finite(value):
             name = first_not_finite((n, p.grad) for n, p in self.net.named_parameters())
             if name is None:
                 raise NonFiniteError(
                     f"the norm of all gradients is too large for {norm.dtype}; {ADVICE}", "norm"
                 )
             raise NonFiniteError(f"the gradient of {name} is not finite; {ADVICE}", f"gradient of {name}")
-        if self.settings.clip_norm:
-            nn.utils.clip_grads_with_norm_(self.net.parameters(), self.settings.clip_norm, norm)
-        elif self.settings.clip_value:
-            nn.utils.clip_grad_value_(self.net.parameters(), self.settings.clip_value)
-        return float(norm)
+        most, largest = self.settings.clip_norm, self.settings.clip_value
+        if most and value + 1e-5 > 0.999 * most:  # a norm surely below would be multiplied by 1
+            nn.utils.clip_grads_with_norm_(self.parameters, most, norm)
+        elif largest:
+            nn.utils.clip_grad_value_(self.parameters, largest)
+        return value
 
     def _not_finite(self, loss: float, window: Window | Batch) -> NonFiniteError:
         """Return the error for a loss that is not finite: the first cause that can be found."""
