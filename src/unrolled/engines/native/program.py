@@ -43,9 +43,19 @@ class Program:
         """How many slices of pre-activations there are."""
         return len(self.on_x) + self.num_split
 
+    @functools.cached_property
+    def places(self) -> list[tuple[str, Any]]:
+        """Problem's fields after its numbers, in their order: an array's type, or None for one tensor."""
+        fields = self.problem._fields_[len(_NUMBERS) :]
+        return [(name, None if kind is ctypes.c_void_p else kind) for name, kind in fields]
+
     def padded(self, size: int) -> int:
         """Return ``size`` rounded up to whole vectors."""
         return -(-size // self.lanes) * self.lanes
+
+    def kept_row(self, size: int) -> int:
+        """Return how many numbers a row keeps for the way back: its slots, and a gap."""
+        return self.num_slots * self.padded(size) + self.lanes
 
     def pointer(self, problem: Any) -> Any:
         """Return what the functions of ``library`` take."""
@@ -53,14 +63,12 @@ class Program:
 
     def fill(self, **values: Any) -> Any:
         """Return a Problem: numbers, tensors or lists of tensors by the names of its fields; None is null."""
-        problem = self.problem()
-        for name, value in values.items():
-            if isinstance(value, (list, tuple)):
-                for n, tensor in enumerate(value):
-                    getattr(problem, name)[n] = _address(tensor)
-            else:
-                setattr(problem, name, value if name in _NUMBERS else _address(value))
-        return problem
+        numbers = [values.get(name, 0) for name in _NUMBERS]
+        places = [
+            _address(values.get(name)) if kind is None else kind(*map(_address, values.get(name, ())))
+            for name, kind in self.places
+        ]
+        return self.problem(*numbers, *places)
 
 
 @functools.cache

@@ -124,7 +124,7 @@ class _Memory:
     """What the way back needs of the way there."""
 
     kept: Tensor
-    """[T, B, slots, P]: a slot of the pre-activations or its activation; its gradient after the way back."""
+    """[T, B, kept_row]: a slot of the pre-activations or its activation; its gradient after the way back."""
     before: list[Tensor]
     """[T + 1, B, P]: the state that entered each step, and the last."""
 
@@ -134,7 +134,7 @@ def _forward(work: _Work, inputs: Inputs, keeps: bool) -> tuple[Tensor, list[Ten
     T, B, P, H, F = work.T, work.B, work.P, work.H, work.program.fields
     y, last, take = room(T, B, H), [room(B, H) for _ in range(F)], work.pool.take
     before = [take(T + 1 if keeps else 2, B, P) for _ in range(F)]
-    kept = take(T, B, work.program.num_slots, P) if keeps else room(0)
+    kept = take(T, B, work.program.kept_row(H)) if keeps else room(0)
     whole = _whole(inputs)
     problem = work.problem(whole, keeps=int(keeps), y=y, last=last, before=before, kept=kept)
     _call(work, "forward", problem)

@@ -30,7 +30,7 @@ struct Problem {
   float *y;                            // [T, B, H]
   float *last[FIELDS];                 // [B, H]
   float *before[FIELDS];               // [keeps ? T + 1 : 2, B, P]: the state that enters a step
-  float *kept;                         // [T, B, SLOTS, P] where keeps; gradients of the slots afterwards
+  float *kept;                         // [T, B, kept_row] where keeps: SLOTS of P numbers; their gradients afterwards
   float *packed;                       // room for weights, see room_for_weights
   float *scratch;                      // room for threads, see room_for_threads
   const float *d_y;                    // [T, B, H] or null
@@ -77,6 +77,8 @@ INLINE long place_of(const Problem &p, long walked) {
   if (!p.keeps) return walked & 1;
   return walked < p.T ? step_of(p, walked) : p.T;
 }
+// A row's slots and a gap, without which the same part of many rows would fall on few sets of the cache.
+INLINE long kept_row(const Problem &p) { return SLOTS * padded(p.H) + LANES; }
 INLINE bool is_active(const Problem &p, long t, long b) { return !p.lengths || t < p.lengths[b]; }
 INLINE bool is_reset(const Problem &p, long walked, long b) { return p.resets && p.resets[walked * p.B + b]; }
 
@@ -171,7 +173,7 @@ INLINE void finish(const Problem &p, const Packed &at, long t, long b, long plac
     for (int f = 0; f < FIELDS; f++) store(p.before[f] + (next * p.B + b) * P + unit, after[f]);
     store_part(p.y + row * H + unit, active ? after[0] : V{}, H - unit);
     if (p.keeps)
-      for (int s = 0; s < SLOTS; s++) store(p.kept + (row * SLOTS + s) * P + unit, keep[s]);
+      for (int s = 0; s < SLOTS; s++) store(p.kept + row * kept_row(p) + s * P + unit, keep[s]);
   }
 }
 
@@ -214,7 +216,7 @@ static void forward_rows(const Problem &p, const Packed &at, long from, long to,
 INLINE void unfinish(const Problem &p, const Packed &at, long t, long b, float *d_state, long field, float *d_vectors,
                      float *d_sums) {
   const long P = padded(p.H), H = p.H, row = t * p.B + b;
-  float *kept = p.kept + row * SLOTS * P;
+  float *kept = p.kept + row * kept_row(p);
   if (!is_active(p, t, b)) {
     memset(kept, 0, (size_t)(SLOTS * P) * 4);
     return;
@@ -270,7 +272,7 @@ static void backward_rows(const Problem &p, const Packed &at, long from, long to
       unreset(p, walked + 1, from + r, d_states + r * P, field);
       unfinish(p, at, t, from + r, d_states + r * P, field, d_vectors, d_sums);
     }
-    Rows d_h_slots = {p.kept + ((t * p.B + from) * SLOTS + SPLIT) * P, SLOTS * P};
+    Rows d_h_slots = {p.kept + (t * p.B + from) * kept_row(p) + SPLIT * P, kept_row(p)};
     d_h_slots = as_words(d_h_slots, GATES * P, rows, d_states + FIELDS * field);
     times_panels(rows, d_h_slots, at.h, GATES * P / PAIR, p.H, d_states, P);
   }
@@ -289,7 +291,7 @@ INLINE long room_to_weigh(const Problem &p) {
 
 // The columns from:to of the table's gradient: each id's steps summed.
 static void gather(const Problem &p, long from, long to) {
-  const long wide = GATES * padded(p.H), ld = SLOTS * padded(p.H);
+  const long wide = GATES * padded(p.H), ld = kept_row(p);
   for (long id = 0; id < p.ids_count; id++) memset(p.d_table + id * wide + from, 0, (size_t)(to - from) * 4);
   for (long place = 0; place < p.T * p.B; place++)
     if (p.ids[place] >= 0)
@@ -299,19 +301,18 @@ static void gather(const Problem &p, long from, long to) {
 
 // The gradients of the slots on x's side: a row for each item.
 INLINE Rows d_items(const Problem &p) {
-  const long P = padded(p.H);
-  return p.x ? Rows{p.kept, SLOTS * P} : Rows{p.d_table, GATES * P};
+  return p.x ? Rows{p.kept, kept_row(p)} : Rows{p.d_table, GATES * padded(p.H)};
 }
 
 // One thread's share of the weights' gradients, when all steps are done: some columns of each.
 static void weigh(const Problem &p, long k, long n, float *scratch) {
-  const long P = padded(p.H), ld = SLOTS * P, wide = GATES * P, vectors = wide / LANES;
+  const long P = padded(p.H), wide = GATES * P, vectors = wide / LANES;
   const long from = vectors * k / n * LANES, to = vectors * (k + 1) / n * LANES;
   if (p.d_table) gather(p, from, to);
   if (p.W_slots)
     outer_product(num_items(p), {p.x ? p.x : p.rows, p.D}, p.D, d_items(p), wide, from, to, p.W_slots, wide, scratch);
   if (p.U_slots)
-    outer_product(p.T * p.B, {p.before[0], P}, p.H, {p.kept + SPLIT * P, ld}, wide, from, to, p.U_slots, wide, scratch);
+    outer_product(p.T * p.B, {p.before[0], P}, p.H, {p.kept + SPLIT * P, kept_row(p)}, wide, from, to, p.U_slots, wide, scratch);
 }
 
 // One thread's share of the items' gradients.
