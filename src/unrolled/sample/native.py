@@ -103,6 +103,10 @@ class Native:
         """Tell whether the weights are still where they were, and the same to the bit."""
         return self._watch.has_same_numbers()
 
+    def looks_same(self) -> bool:
+        """Tell whether the weights are still where they were, and the next share of them as it was."""
+        return self._watch.looks_same()
+
     def own(self, state: State) -> Singles:
         """Return all numbers in a row."""
         parts = [part.reshape(-1) for name in self._states for part in named_tensors(state[name]).values()]

@@ -20,6 +20,9 @@ from unrolled.sample.choice import NO_ID, Choice, Floats, draw, log_softmax
 
 Numbers = NDArray[np.float32] | Floats
 
+SHARES = 64
+"""Blocks of ids in which each number of the weights is compared once."""
+
 
 @dataclass(frozen=True)
 class Spot:
@@ -59,8 +62,8 @@ class Walker(Protocol):
     def is_current(self) -> bool:
         """Tell whether it still has the net's own weights."""
 
-    def has_same_numbers(self) -> bool:
-        """Tell whether the net's weights are still where they were, and the same to the bit."""
+    def looks_same(self) -> bool:
+        """Tell whether the net's weights are still where they were, and the next share of them as it was."""
 
     def own(self, state: State) -> Any:
         """Return a net's state of one lane in this walker's form, a copy."""
@@ -81,13 +84,16 @@ class Watch:
     """Sees whether a net's weights change.
 
     Versions tell it at once, but not of everything: ``weight.data`` and torch's fused optimizers change a
-    weight and leave its version as it was. So the numbers are compared too, less often.
+    weight and leave its version as it was. So the numbers are compared too, less often; a share of each
+    weight at a time, since to read them all may take longer than the steps between.
     """
 
     def __init__(self, net: Net) -> None:
         self._parameters = list(net.parameters())
         self._versions, self._places = self._version(), self._place()
-        self._numbers = [parameter.detach().clone() for parameter in self._parameters]
+        self._pairs = [(bits, bits.clone()) for bits in map(_bits, self._parameters)]
+        self._shares = [[(_share(a, n), _share(b, n)) for a, b in self._pairs] for n in range(SHARES)]
+        self._next = 0
 
     def _version(self) -> int:
         return sum(map(_VERSION, self._parameters))
@@ -101,18 +107,27 @@ class Watch:
 
     def has_same_numbers(self) -> bool:
         """Tell whether the weights are still where they were, and the same to the bit."""
-        if self._place() != self._places:
-            return False
-        pairs = zip(self._parameters, self._numbers, strict=True)
-        return all(torch.equal(_bits(parameter.detach()), _bits(copy)) for parameter, copy in pairs)
+        return self._place() == self._places and all(torch.equal(*pair) for pair in self._pairs)
+
+    def looks_same(self) -> bool:
+        """Tell whether the weights are still where they were, and a share of each, the next, as it was."""
+        self._next = (self._next + 1) % SHARES
+        return self._place() == self._places and all(torch.equal(*pair) for pair in self._shares[self._next])
 
 
 _VERSION = attrgetter("_version")
 
 
 def _bits(x: torch.Tensor) -> torch.Tensor:
-    """Return float32 numbers as whole ones, of which NaN too equals itself."""
+    """Return the memory of float32 numbers as whole ones, of which NaN too equals itself."""
+    x = x.detach()
     return x.view(torch.int32) if x.dtype == torch.float32 else x
+
+
+def _share(x: torch.Tensor, number: int) -> torch.Tensor:
+    """Return some rows of x: those of all numbers are all rows, those of one at least one."""
+    first, end = (len(x) * n // SHARES for n in (number, number + 1))
+    return x[first : max(end, first + 1)]
 
 
 class Plain:
@@ -127,7 +142,7 @@ class Plain:
         """Say yes: it reads the net's weights at every step."""
         return True
 
-    def has_same_numbers(self) -> bool:
+    def looks_same(self) -> bool:
         """Say yes."""
         return True
 
