@@ -187,7 +187,15 @@ class Packed:
             layers = [self._layer(n, cell, straight) for n, cell in enumerate(straight.cells)]
             self._layers = (_Layer * len(layers))(*layers)
             self.initial = self._flat([cell.initial_state(1) for cell in straight.cells])
-            self._output = self._packed_output(straight)
+            shown = self._embedding
+            self._loop = _Loop(
+                num_layers=len(layers),
+                V=self.num_ids,
+                E=0 if shown is None else shown.shape[1],
+                layers=ctypes.addressof(self._layers),
+                embedding=None if shown is None else shown.data_ptr(),
+                **self._packed_output(straight),
+            )
 
     @property
     def state_size(self) -> int:
@@ -273,23 +281,12 @@ class Packed:
         rows = (_Row * len(lanes))()
         for row, lane, tail in zip(rows, lanes, tails, strict=True):
             _fill_row(row, lane, tail)
-        shown = self._embedding
-        loop = _Loop(
-            num_layers=len(self._layers),
-            num_rows=len(lanes),
-            threads=threads or 1,
-            V=self.num_ids,
-            E=0 if shown is None else shown.shape[1],
-            layers=ctypes.addressof(self._layers),
-            embedding=None if shown is None else shown.data_ptr(),
-            boundary=None if boundary is None else boundary.ctypes.data,
-            num_boundary=size,
-            rows=ctypes.addressof(rows),
-            **self._output,
-        )
+        loop = _Loop.from_buffer_copy(self._loop)
+        loop.num_rows, loop.rows = len(lanes), ctypes.addressof(rows)
+        if boundary is not None:
+            loop.boundary, loop.num_boundary = boundary.ctypes.data, size
         pace = None if threads else self._pace(len(lanes), len(lanes[0].ids))
-        if pace is not None:
-            loop.threads = pace.choose()
+        loop.threads = threads or (1 if pace is None else pace.choose())
         scratch = room(self._library.room_to_run(ctypes.byref(loop)))
         loop.scratch = scratch.data_ptr()
         begun = time.perf_counter()

@@ -61,7 +61,8 @@ struct Loop {
 };
 
 enum { PER_WORD = WEIGHTS == INT8 ? 4 : WEIGHTS == BFLOAT16 ? 2 : 1 };  // weights in 32 bits
-enum { OUT = 4 };    // vectors of a panel of the output layer
+enum { OUT = 2 };    // vectors of a panel of the output layer
+enum { SHARED = 1 << 15 };  // multiply-adds of the output layer from which threads share them
 enum { APART = 8 };  // rows a thread from which threads walk apart
 
 INLINE long padded(long n, long vectors = 1) { return (n + vectors * LANES - 1) / (vectors * LANES) * vectors * LANES; }
@@ -365,6 +366,15 @@ INLINE void output_rows(const float *h, long ldh, long rows, const float *b, lon
   if constexpr (R > 1) output_rows<fewer(R)>(h, ldh, rows, b, K, to, ld);
 }
 
+// Panels of one row, N at a time and the rest fewer at a time.
+template <int N>
+INLINE void output_panels(const float *h, long panels, const float *b, long K, float *to) {
+  const long units = OUT * LANES;
+  for (; panels >= N; panels -= N, b += N * units * K, to += N * units)
+    product32<1, N, OUT>(h, 0, b, units * K, K, to, 0, units);
+  if constexpr (N > 1) output_panels<N - 1>(h, panels, b, K, to);
+}
+
 // Logits of the rows after this step; the bias is what the chain starts from.
 static void step_output(const Team &team, long to, long parity) {
   const Loop &loop = team.loop;
@@ -376,9 +386,10 @@ static void step_output(const Team &team, long to, long parity) {
   long panel = panels * team.k / team.n;
   for (long r = 0; r < rows; r++)
     memcpy(logits + r * width + panel * units, loop.output_bias + panel * units, (stop - panel) * units * 4);
-  if (rows == 1)
-    for (; panel + 2 <= stop; panel += 2)
-      product32<1, 2, OUT>(h, P, loop.output + panel * units * H, units * H, H, logits + panel * units, 0, units);
+  if (rows == 1) {
+    output_panels<4>(h, stop - panel, loop.output + panel * units * H, H, logits + panel * units);
+    return;
+  }
   for (; panel < stop; panel++)
     output_rows<most_rows(OUT)>(h, P, rows, loop.output + panel * units * H, H, logits + panel * units, width);
 }
@@ -442,31 +453,48 @@ static void truncate(const Row &row, long V_, double *weights, Share *sorted) {
     if (sorted[i].weight < least) weights[sorted[i].id] = 0.0;
 }
 
+// The first of the largest numbers, or of those that are none.
+static long likeliest(const float *logits, long V_) {
+  long found = 0;
+  for (long i = 1; i < V_; i++)
+    if (logits[i] > logits[found] || (logits[i] != logits[i] && logits[found] == logits[found])) found = i;
+  return found;
+}
+
+// The largest number, or NaN where one is.
+INLINE float largest(const float *numbers, long n) {
+  const float low = -__builtin_inff();
+  V most = splat(low);
+  for (long i = 0; i < n; i += LANES) most = fn_maximum(most, load_or(numbers + i, n - i, low));
+  float found = most[0];
+  for (int i = 1; i < LANES; i++) found = most[i] > found || most[i] != most[i] ? most[i] : found;
+  return found;
+}
+
 // Invert a uniform number over the running sum of float64 weights in the order of ids. room: 3 · (padded V) doubles.
 static int64_t draw(const Row &row, const float *logits, double uniform, long V_, double *room) {
-  float most = logits[0];
-  long likeliest = 0;
-  for (long i = 1; i < V_; i++)
-    if (logits[i] > most || (logits[i] != logits[i] && most == most)) most = logits[i], likeliest = i;
-  if (row.temperature == 0.0) return likeliest;
+  if (row.temperature == 0.0) return likeliest(logits, V_);
+  const double most = largest(logits, V_);
   if (most != most) return V_ - 1;
-  double *weights = room;
+  double *weights = room, *sums = room + padded(V_) + LANES, total = 0.0;
   const long step = LANES / 2;
-  for (long i = 0; i < V_; i++) weights[i] = ((double)logits[i] - (double)most) / row.temperature;
+  for (long i = 0; i < V_; i++) weights[i] = (double)logits[i] - most;
   for (long i = V_; i < V_ + step; i++) weights[i] = 0.0;
-  for (long i = 0; i < V_; i += step) *(LooseD *)(weights + i) = exp_below(*(LooseD *)(weights + i));
-  if (row.top_k || row.top_p < 1.0 || row.min_p > 0.0) truncate(row, V_, weights, (Share *)(room + padded(V_) + LANES));
-  double total = 0.0;
-  for (long i = 0; i < V_; i++) total += weights[i];
-  const double place = uniform * total;
-  double running = 0.0;
-  long last = 0;
-  for (long i = 0; i < V_; i++) {
-    running += weights[i];
-    if (running > place) return i;
-    if (weights[i] != 0.0) last = i;
+  for (long i = 0; i < V_; i += step) {
+    *(LooseD *)(weights + i) = exp_below(*(LooseD *)(weights + i) / row.temperature);
+    for (long n = i; n < smaller(i + step, V_); n++) sums[n] = total += weights[n];
   }
-  return last;
+  if (row.top_k || row.top_p < 1.0 || row.min_p > 0.0) {
+    truncate(row, V_, weights, (Share *)sums);
+    total = 0.0;
+    for (long i = 0; i < V_; i++) sums[i] = total += weights[i];
+  }
+  const double place = uniform * total;
+  long found = 0;
+  for (long i = 0; i < V_; i++) found += !(sums[i] > place);
+  if (found < V_) return found;
+  while (--found > 0 && weights[found] == 0.0) {}
+  return found;
 }
 
 // What comes before a step: the id, and whether a document starts with it.
@@ -498,7 +526,7 @@ INLINE bool wants(const Row &row, long s) { return row.every || s + 1 == row.ste
 
 static void walk(const Team &team, double *room) {
   const Loop &loop = team.loop;
-  const long width = padded(loop.V, OUT), panels = width / (OUT * LANES);
+  const long width = padded(loop.V, OUT), work = width * loop.layers[loop.num_layers - 1].H;
   long to = team.to;
   for (long s = 0;; s++) {
     const long parity = s & 1;
@@ -515,7 +543,7 @@ static void walk(const Team &team, double *room) {
     for (long r = team.from; r < to; r++) wanted = wanted || wants(loop.rows[r], s);
     if (!wanted) continue;
     Team one = team;
-    const bool shared = panels > 2;
+    const bool shared = work * (to - team.from) >= SHARED;
     if (!shared) one.k = 0, one.n = 1;
     if (shared || team.k == 0) step_output(one, to, parity);
     if (shared) wait(team.barrier, team.n);
