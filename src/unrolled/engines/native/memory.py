@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import mmap
 from threading import Lock
 from weakref import WeakKeyDictionary
 
@@ -12,6 +14,8 @@ from torch import Tensor
 from unrolled.cells import Cell
 
 _MOST = 16
+_PAGE = 1 << 21  # bytes of a large page
+_LINE = 16  # numbers of a line of the cache
 
 
 def room(*shape: int) -> Tensor:
@@ -46,6 +50,38 @@ class Pool:
         with self._lock:
             self._free += [piece for piece in pieces if piece.numel()]
             del self._free[:-_MOST]
+
+
+class Store:
+    """Memory that lasts and is read over and over: one piece after the other, in large pages.
+
+    In pages of 4 kB numbers lie scattered: some sets of a cache get too many lines, and reading ahead
+    stops at each border.
+    """
+
+    def __init__(self) -> None:
+        self._left = room(0)
+
+    def take(self, size: int) -> Tensor:
+        """Return a piece for so many numbers, whatever is in it."""
+        if size > len(self._left):
+            self._left = _large(size)
+        piece, self._left = self._left[:size], self._left[-(-size // _LINE) * _LINE :]
+        return piece
+
+
+def _large(size: int) -> Tensor:
+    """Return memory for ``size`` numbers or more, in large pages where the system has them."""
+    if not hasattr(mmap, "MADV_HUGEPAGE"):
+        return room(size)
+    length = -(-4 * size // _PAGE) * _PAGE
+    memory = mmap.mmap(-1, length + _PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    with contextlib.suppress(OSError):  # a system without large pages
+        memory.madvise(mmap.MADV_HUGEPAGE)
+    with torch.inference_mode(False):
+        numbers = torch.frombuffer(memory, dtype=torch.float32)
+    first = -numbers.data_ptr() % _PAGE // 4
+    return numbers[first : first + length // 4]
 
 
 _POOLS: WeakKeyDictionary[Cell, Pool] = WeakKeyDictionary()

@@ -18,7 +18,7 @@ from torch import Tensor
 from unrolled.cells import GatedCell, named_tensors
 from unrolled.engines.native.compiler import BuildError, build
 from unrolled.engines.native.generation import WEIGHTS, sampling_source
-from unrolled.engines.native.memory import room
+from unrolled.engines.native.memory import Store, room
 from unrolled.engines.native.program import own_step
 from unrolled.engines.native.tracing import trace
 from unrolled.errors import CellError
@@ -179,6 +179,7 @@ class Packed:
         self.weights, self.num_ids = weights, straight.num_ids
         self._library = _library_of(straight, weights)
         self._kept: list[Tensor] = []  # what the structs point to
+        self._store = Store()
         self._embedding: Tensor | None = None
         self._kinds = list(dict.fromkeys(type(cell) for cell in straight.cells))
         self._words = 0
@@ -236,7 +237,7 @@ class Packed:
 
     def _table(self, kind: int, cell: GatedCell, shown: Tensor | None, rows: int) -> Tensor:
         """Return the sums' starts: bias, and each id's part of x where rows > 1."""
-        table = room(self._library.room_for_table(kind, rows, cell.hidden_size))
+        table = self._store.take(self._library.room_for_table(kind, rows, cell.hidden_size))
         W = cell.x_to_gates.detach().contiguous() if rows > 1 else None
         bias, h_bias = cell.bias.detach().contiguous(), cell.h_bias
         h_bias = None if h_bias is None else h_bias.detach().contiguous()
@@ -247,7 +248,7 @@ class Packed:
     def _panels(self, kind: int, side: int, given: Tensor, H: int) -> list[int | None]:
         """Lay a weight [K, G·H] out; return where it is, and where int8's zeros and scales are."""
         given, K = given.detach().contiguous(), given.shape[0]
-        panels = room(self._library.room_for_panels(kind, K, H))
+        panels = self._store.take(self._library.room_for_panels(kind, K, H))
         units, scaled = self._library.room_for_units(kind, H), self.weights == "int8"
         parts = [
             self._keep(part) for part in (panels, *([room(units), room(units)] if scaled else [None] * 2))
@@ -259,7 +260,7 @@ class Packed:
     def _packed_output(self, straight: Straight) -> dict[str, int | None]:
         given, (H, V) = straight.output.detach(), straight.output.shape
         width = self._library.output_width(V)
-        panels, bias = room(H * width), room(width).zero_()
+        panels, bias = self._store.take(H * width), room(width).zero_()
         if straight.output_bias is not None:
             bias[:V] = straight.output_bias.detach()
         self._library.pack_output(given.data_ptr(), *given.stride(), H, V, panels.data_ptr())
