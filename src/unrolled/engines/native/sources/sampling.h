@@ -211,10 +211,15 @@ static void quantize(const float *a, long lda, long rows, long K, const Whole &t
   const float magic = 12582912.0f;
   for (long r = 0; r < rows; r++) {
     const float *row = a + r * lda;
-    V most = {};
-    for (long k = 0; k < K; k += LANES) most = fn_maximum(most, fn_abs(load_part(row + k, K - k)));
-    float largest = 0.0f;
-    for (int i = 0; i < LANES; i++) largest = most[i] > largest || most[i] != most[i] ? most[i] : largest;
+    I most = {};  // magnitudes in the order of their bits, in which what is no number comes last
+    for (long k = 0; k < K; k += LANES) {
+      I bits = (I)fn_abs(load_part(row + k, K - k));
+      most = bits > most ? bits : most;
+    }
+    int32_t top = 0;
+    for (int i = 0; i < LANES; i++) top = most[i] > top ? most[i] : top;
+    float largest;
+    memcpy(&largest, &top, 4);
     to.worth[r] = largest / 127.0f;
     const float factor = largest > 0.0f ? 127.0f / largest : 0.0f;
     int32_t *words_of_row = to.words + r * to.ld;
@@ -346,7 +351,8 @@ __attribute__((noinline)) static void step_layer(long n, const Team &team, long 
   if (layer.x) quantize(x + team.from * ldx, ldx, to - team.from, layer.D, team.x);
   quantize(at.h[parity] + team.from * P, P, to - team.from, layer.H, team.h);
 #endif
-  if (to - team.from == 1)
+  // Whole numbers wait for memory alone, which comes fastest in one row.
+  if (WEIGHTS != INT8 && to - team.from == 1)
     for (; panel + 2 <= last; panel += 2) step_panels<C, 1, 2>(layer, team, at, x, ldx, parity, team.from, panel * units);
   for (; panel < last; panel++)
     step_rows<C, most_rows(C::GATES * TILE)>(layer, team, at, x, ldx, parity, team.from, to, panel * units);
