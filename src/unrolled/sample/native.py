@@ -90,7 +90,7 @@ class Native:
         cells = {name: module for name, module, recurrent in net.straight or () if recurrent}
         self._states = {name: cell.State for name, cell in cells.items()}
         self._widths = {name: cell.hidden_size for name, cell in cells.items()}
-        self._watch = Watch(net)
+        self._watch = Watch(net, self._packed.compare)
         boundary = boundary_ids(net)
         self._boundary = np.array(boundary, np.int64) if boundary else None
         self.longest = max(1, min(_LONGEST, _ROOM // self._packed.num_ids))

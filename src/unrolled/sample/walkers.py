@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import cycle
 from operator import attrgetter
 from typing import Any, Protocol
 
@@ -80,6 +81,11 @@ class Walker(Protocol):
         """Draw ids with as many uniform numbers a lane; every spot has logits."""
 
 
+Pairs = Sequence[tuple[torch.Tensor, torch.Tensor]]
+Compare = Callable[[Pairs], Callable[[], bool]]
+"""Returns what tells whether the two of each pair are the same to the bit."""
+
+
 class Watch:
     """Sees whether a net's weights change.
 
@@ -88,12 +94,14 @@ class Watch:
     weight at a time, since to read them all may take longer than the steps between.
     """
 
-    def __init__(self, net: Net) -> None:
+    def __init__(self, net: Net, compare: Compare | None = None) -> None:
         self._parameters = list(net.parameters())
         self._versions, self._places = self._version(), self._place()
         self._pairs = [(bits, bits.clone()) for bits in map(_bits, self._parameters)]
-        self._shares = [[(_share(a, n), _share(b, n)) for a, b in self._pairs] for n in range(SHARES)]
-        self._next = 0
+        if compare is None or not all(bits.is_contiguous() for bits, _ in self._pairs):
+            compare = _compare
+        shares = ([(_share(a, n), _share(b, n)) for a, b in self._pairs] for n in range(SHARES))
+        self._looks = cycle([compare(share) for share in shares])
 
     def _version(self) -> int:
         return sum(map(_VERSION, self._parameters))
@@ -111,11 +119,14 @@ class Watch:
 
     def looks_same(self) -> bool:
         """Tell whether the weights are still where they were, and a share of each, the next, as it was."""
-        self._next = (self._next + 1) % SHARES
-        return self._place() == self._places and all(torch.equal(*pair) for pair in self._shares[self._next])
+        return self._place() == self._places and next(self._looks)()
 
 
 _VERSION = attrgetter("_version")
+
+
+def _compare(pairs: Pairs) -> Callable[[], bool]:
+    return lambda: all(torch.equal(*pair) for pair in pairs)
 
 
 def _bits(x: torch.Tensor) -> torch.Tensor:

@@ -771,6 +771,13 @@ void run(const Loop *given) {
   move_states(loop, places, false);
 }
 
+// Whether n pairs of pieces are the same to the bit; each is two addresses and a number of bytes.
+int64_t same(const int64_t *pieces, int64_t n) {
+  for (; n > 0; n--, pieces += 3)
+    if (memcmp((const void *)pieces[0], (const void *)pieces[1], (size_t)pieces[2])) return 0;
+  return 1;
+}
+
 // For tests: one draw.
 int64_t draw_one(const Row *row, const float *logits, double uniform, int64_t V_, double *room) {
   return draw(*row, logits, uniform, V_, room);
