@@ -162,12 +162,28 @@ INLINE void product(const float *a, long lda, const float *b, long apart, long K
 }
 
 #else
+#if defined(__AVX512BW__) || (defined(__AVX2__) && LANES == 8)
+typedef int16_t S __attribute__((vector_size(LANES * 4)));
+
+INLINE I dot_pairs(S a, S w) {
+#if defined(__AVX512BW__)
+  return (I)_mm512_madd_epi16((__m512i)a, (__m512i)w);
+#else
+  return (I)_mm256_madd_epi16((__m256i)a, (__m256i)w);
+#endif
+}
+#endif
+
 // sum + Σ over four bytes of a (from 0 to 255) times w (from −127 to 127)
 INLINE I dot_bytes(I sum, I a, I w) {
 #if defined(__AVX512F__) && defined(__AVX512VNNI__)
   return (I)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)a, (__m512i)w);
 #elif defined(__AVXVNNI__) && LANES == 8
   return (I)_mm256_dpbusd_avx_epi32((__m256i)sum, (__m256i)a, (__m256i)w);
+#elif defined(__AVX512BW__) || (defined(__AVX2__) && LANES == 8)
+  // Bytes of even and odd places as numbers of 16 bits, whose products are added by twos in 32.
+  const S even = (S)w << 8 >> 8, odd = (S)w >> 8, a_even = (S)(a & 0x00ff00ff), a_odd = (S)(a >> 8 & 0x00ff00ff);
+  return sum + dot_pairs(a_even, even) + dot_pairs(a_odd, odd);
 #else
 #pragma GCC unroll 4
   for (int n = 0; n < 4; n++) sum += ((a >> (8 * n)) & 255) * ((w << (24 - 8 * n)) >> 24);
