@@ -367,9 +367,16 @@ __attribute__((noinline)) static void step_layer(long n, const Team &team, long 
   if (layer.x) quantize(x + team.from * ldx, ldx, to - team.from, layer.D, team.x);
   quantize(at.h[parity] + team.from * P, P, to - team.from, layer.H, team.h);
 #endif
-  // Whole numbers wait for memory alone, which comes fastest in one row.
-  if (WEIGHTS != INT8 && to - team.from == 1)
-    for (; panel + 2 <= last; panel += 2) step_panels<C, 1, 2>(layer, team, at, x, ldx, parity, team.from, panel * units);
+  // Whole numbers wait for memory alone, which comes fastest in one row. Of others every second step goes
+  // backwards, since the second level of cache still has some of what was read last.
+  if (WEIGHTS != INT8 && to - team.from == 1) {
+    const long pairs = (last - panel) / 2;
+    for (long i = 0; i < pairs; i++) {
+      const long pair = panel + 2 * (parity ? pairs - 1 - i : i);
+      step_panels<C, 1, 2>(layer, team, at, x, ldx, parity, team.from, pair * units);
+    }
+    panel += 2 * pairs;
+  }
   for (; panel < last; panel++)
     step_rows<C, most_rows(C::GATES * TILE)>(layer, team, at, x, ldx, parity, team.from, to, panel * units);
 }
