@@ -23,7 +23,7 @@ from unrolled.net import Chain, Spec, chain
 from unrolled.sample import Reader, native
 from unrolled.sample.folded import Folded
 from unrolled.sample.native import Native, walker_of
-from unrolled.sample.walkers import Plain
+from unrolled.sample.walkers import SHARES, Plain
 from unrolled.training import evaluate_text
 
 needs_compiler = pytest.mark.skipif(
@@ -262,7 +262,20 @@ def test_what_torch_does_not_count_as_a_change_is_heeded_a_block_later() -> None
     walker = stream._walker
     stepped(net)
     stream.take(2 * walker.longest)
+    assert isinstance(stream._walker, Native)
     assert stream._walker is not walker and stream._walker.has_same_numbers()
+
+
+@needs_compiler
+def test_a_single_number_that_torch_does_not_count_is_heeded_once_all_were_compared() -> None:
+    net = make_net("lstm")
+    stream = Stream(net, seed=3)
+    for parameter in list(net.parameters()):
+        walker = stream._walker
+        parameter.data.view(-1)[-1] += 1
+        stream.take((SHARES + 1) * walker.longest)
+        assert isinstance(stream._walker, Native)
+        assert stream._walker is not walker and stream._walker.has_same_numbers()
 
 
 @needs_compiler

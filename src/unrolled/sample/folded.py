@@ -38,9 +38,9 @@ class Folded(Plain):
         """Tell whether no weight was changed in place since."""
         return self._watch.is_current()
 
-    def has_same_numbers(self) -> bool:
-        """Tell whether the weights are still where they were."""
-        return self._watch.has_same_numbers()
+    def looks_same(self) -> bool:
+        """Tell whether the weights are still where they were, and the next share of them as it was."""
+        return self._watch.looks_same()
 
     def _one_step(self, id_: int, before: State) -> tuple[Floats, State]:
         """Return logits [V] and the next state."""

@@ -90,7 +90,7 @@ class Native:
         cells = {name: module for name, module, recurrent in net.straight or () if recurrent}
         self._states = {name: cell.State for name, cell in cells.items()}
         self._widths = {name: cell.hidden_size for name, cell in cells.items()}
-        self._watch = Watch(net)
+        self._watch = Watch(net, self._packed.compare)
         boundary = boundary_ids(net)
         self._boundary = np.array(boundary, np.int64) if boundary else None
         self.longest = max(1, min(_LONGEST, _ROOM // self._packed.num_ids))
@@ -102,6 +102,10 @@ class Native:
     def has_same_numbers(self) -> bool:
         """Tell whether the weights are still where they were, and the same to the bit."""
         return self._watch.has_same_numbers()
+
+    def looks_same(self) -> bool:
+        """Tell whether the weights are still where they were, and the next share of them as it was."""
+        return self._watch.looks_same()
 
     def own(self, state: State) -> Singles:
         """Return all numbers in a row."""

@@ -46,7 +46,8 @@ class Stream:
 
     Ids may be drawn ahead, but nothing shows of it: a weight that is changed in place, or another
     ``choice``, is heeded by the next id. What torch doesn't count as a change (a fused optimizer's step,
-    ``weight.data``) and the weights of a net that moves (``net.to``) are heeded a block later.
+    ``weight.data``) and the weights of a net that moves (``net.to``) are heeded a block later, single
+    numbers that are set so within 64.
     """
 
     def __init__(
@@ -131,7 +132,7 @@ class Stream:
     def _settle(self, seen: Walker | None = None) -> Walker:
         """Stand where the reader does, on the net's present weights; what was drawn ahead is undone.
 
-        A walker ``seen`` a moment ago has the net's numbers and is not asked again. Returns the stream's.
+        A walker ``seen`` a moment ago is not asked again. Returns the stream's.
         """
         if self._ahead is not None:
             block, used = self._ahead.block, self._used
@@ -143,7 +144,7 @@ class Stream:
                 self._expected += len(block.ids) - used
                 self._run = 0
             self._ahead, self._used = None, 0
-        same = self._walker is seen or (self._walker.is_current() and self._walker.has_same_numbers())
+        same = self._walker is seen or (self._walker.is_current() and self._walker.looks_same())
         if not same:
             state = self._walker.shared(self._spot.state)
             self._walker = walker_of(self.net, self.weights)

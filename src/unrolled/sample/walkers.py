@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import cycle
 from operator import attrgetter
 from typing import Any, Protocol
 
@@ -19,6 +20,9 @@ from unrolled.net import Net, State
 from unrolled.sample.choice import NO_ID, Choice, Floats, draw, log_softmax
 
 Numbers = NDArray[np.float32] | Floats
+
+SHARES = 64
+"""Blocks of ids in which each number of the weights is compared once."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +63,8 @@ class Walker(Protocol):
     def is_current(self) -> bool:
         """Tell whether it still has the net's own weights."""
 
-    def has_same_numbers(self) -> bool:
-        """Tell whether the net's weights are still where they were, and the same to the bit."""
+    def looks_same(self) -> bool:
+        """Tell whether the net's weights are still where they were, and the next share of them as it was."""
 
     def own(self, state: State) -> Any:
         """Return a net's state of one lane in this walker's form, a copy."""
@@ -77,17 +81,27 @@ class Walker(Protocol):
         """Draw ids with as many uniform numbers a lane; every spot has logits."""
 
 
+Pairs = Sequence[tuple[torch.Tensor, torch.Tensor]]
+Compare = Callable[[Pairs], Callable[[], bool]]
+"""Returns what tells whether the two of each pair are the same to the bit."""
+
+
 class Watch:
     """Sees whether a net's weights change.
 
     Versions tell it at once, but not of everything: ``weight.data`` and torch's fused optimizers change a
-    weight and leave its version as it was. So the numbers are compared too, less often.
+    weight and leave its version as it was. So the numbers are compared too, less often; a share of each
+    weight at a time, since to read them all may take longer than the steps between.
     """
 
-    def __init__(self, net: Net) -> None:
+    def __init__(self, net: Net, compare: Compare | None = None) -> None:
         self._parameters = list(net.parameters())
         self._versions, self._places = self._version(), self._place()
-        self._numbers = [parameter.detach().clone() for parameter in self._parameters]
+        self._pairs = [(bits, bits.clone()) for bits in map(_bits, self._parameters)]
+        if compare is None or not all(bits.is_contiguous() for bits, _ in self._pairs):
+            compare = _compare
+        shares = ([(_share(a, n), _share(b, n)) for a, b in self._pairs] for n in range(SHARES))
+        self._looks = cycle([compare(share) for share in shares])
 
     def _version(self) -> int:
         return sum(map(_VERSION, self._parameters))
@@ -101,18 +115,30 @@ class Watch:
 
     def has_same_numbers(self) -> bool:
         """Tell whether the weights are still where they were, and the same to the bit."""
-        if self._place() != self._places:
-            return False
-        pairs = zip(self._parameters, self._numbers, strict=True)
-        return all(torch.equal(_bits(parameter.detach()), _bits(copy)) for parameter, copy in pairs)
+        return self._place() == self._places and all(torch.equal(*pair) for pair in self._pairs)
+
+    def looks_same(self) -> bool:
+        """Tell whether the weights are still where they were, and a share of each, the next, as it was."""
+        return self._place() == self._places and next(self._looks)()
 
 
 _VERSION = attrgetter("_version")
 
 
+def _compare(pairs: Pairs) -> Callable[[], bool]:
+    return lambda: all(torch.equal(*pair) for pair in pairs)
+
+
 def _bits(x: torch.Tensor) -> torch.Tensor:
-    """Return float32 numbers as whole ones, of which NaN too equals itself."""
+    """Return the memory of float32 numbers as whole ones, of which NaN too equals itself."""
+    x = x.detach()
     return x.view(torch.int32) if x.dtype == torch.float32 else x
+
+
+def _share(x: torch.Tensor, number: int) -> torch.Tensor:
+    """Return some rows of x: those of all numbers are all rows, those of one at least one."""
+    first, end = (len(x) * n // SHARES for n in (number, number + 1))
+    return x[first : max(end, first + 1)]
 
 
 class Plain:
@@ -127,7 +153,7 @@ class Plain:
         """Say yes: it reads the net's weights at every step."""
         return True
 
-    def has_same_numbers(self) -> bool:
+    def looks_same(self) -> bool:
         """Say yes."""
         return True
 

@@ -109,8 +109,10 @@ def scratch_full_of_nan() -> Iterator[None]:
     def room(*shape: int) -> Tensor:
         return torch.full(shape, torch.nan, dtype=torch.float32)
 
+    take = sampler.Store.take
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sampler, "room", room)
+        patch.setattr(sampler.Store, "take", lambda store, size: take(store, size).fill_(torch.nan))
         yield
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import mmap
 from threading import Lock
@@ -13,10 +14,8 @@ from torch import Tensor
 from unrolled.cells import Cell
 
 _MOST = 16
-_PAGE = 1 << 21
-"""Bytes of a large page."""
-_LARGE = getattr(mmap, "MADV_HUGEPAGE", None)
-"""How to ask for large pages; None where the system has none."""
+_PAGE = 1 << 21  # bytes of a large page
+_LINE = 16  # numbers of a line of the cache
 
 
 def room(*shape: int) -> Tensor:
@@ -27,21 +26,11 @@ def room(*shape: int) -> Tensor:
     return torch.empty(shape, dtype=torch.float32, device="cpu")
 
 
-def _large(size: int) -> Tensor:
-    """Return memory for ``size`` numbers in large pages: fewer for the processor to look up."""
-    assert _LARGE is not None
-    pages = mmap.mmap(-1, size * 4 + _PAGE)
-    pages.madvise(_LARGE)
-    with torch.inference_mode(False):
-        whole = torch.frombuffer(pages, dtype=torch.float32)
-        begin = -whole.data_ptr() % _PAGE // 4
-        return whole[begin : begin + size]
-
-
 class Pool:
     """Pieces of memory that the unrolls of one cell take and give back.
 
-    What the system hands out anew costs a page fault every 4 kB, which adds up.
+    What the system hands out anew costs a page fault every 4 kB, which adds up; and in large pages the
+    processor has fewer of them to look up.
     """
 
     def __init__(self) -> None:
@@ -51,9 +40,9 @@ class Pool:
     def take(self, *shape: int) -> Tensor:
         """Return a piece for so many numbers or a few more, in one row, whatever is in it."""
         size = math.prod(shape)
-        is_large = _LARGE is not None and size * 4 >= _PAGE
+        is_large = 4 * size >= _PAGE
         if is_large:
-            size = -(-size * 4 // _PAGE) * _PAGE // 4
+            size = _in_pages(size)
         with self._lock:
             for place, piece in enumerate(self._free):
                 if piece.numel() == size:
@@ -65,6 +54,43 @@ class Pool:
         with self._lock:
             self._free += [piece for piece in pieces if piece.numel()]
             del self._free[:-_MOST]
+
+
+class Store:
+    """Memory that lasts and is read over and over: one piece after the other, in large pages.
+
+    In pages of 4 kB numbers lie scattered: some sets of a cache get too many lines, and reading ahead
+    stops at each border.
+    """
+
+    def __init__(self) -> None:
+        self._left = room(0)
+
+    def take(self, size: int) -> Tensor:
+        """Return a piece for so many numbers, whatever is in it."""
+        if size > len(self._left):
+            self._left = _large(size)
+        piece, self._left = self._left[:size], self._left[-(-size // _LINE) * _LINE :]
+        return piece
+
+
+def _large(size: int) -> Tensor:
+    """Return memory for ``size`` numbers or more, in large pages where the system has them."""
+    if not hasattr(mmap, "MADV_HUGEPAGE"):
+        return room(size)
+    size = _in_pages(size)
+    memory = mmap.mmap(-1, 4 * size + _PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    with contextlib.suppress(OSError):  # a system without large pages
+        memory.madvise(mmap.MADV_HUGEPAGE)
+    with torch.inference_mode(False):
+        numbers = torch.frombuffer(memory, dtype=torch.float32)
+    first = -numbers.data_ptr() % _PAGE // 4
+    return numbers[first : first + size]
+
+
+def _in_pages(size: int) -> int:
+    """Return ``size`` numbers rounded up to whole pages."""
+    return -(-4 * size // _PAGE) * _PAGE // 4
 
 
 _POOLS: WeakKeyDictionary[Cell, Pool] = WeakKeyDictionary()

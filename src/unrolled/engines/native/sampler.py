@@ -6,7 +6,7 @@ import ctypes
 import functools
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +18,7 @@ from torch import Tensor
 from unrolled.cells import GatedCell, named_tensors
 from unrolled.engines.native.compiler import BuildError, build
 from unrolled.engines.native.generation import WEIGHTS, sampling_source
-from unrolled.engines.native.memory import room
+from unrolled.engines.native.memory import Store, room
 from unrolled.engines.native.program import own_step
 from unrolled.engines.native.tracing import trace
 from unrolled.errors import CellError
@@ -126,7 +126,7 @@ def _library(kinds: tuple[Any, ...], _: Any, weights: str) -> Any:
         library = build(sampling_source(kinds, [trace(kind) for kind in kinds], weights))
     except (BuildError, CellError) as error:
         return str(error)
-    for name in ("size_of_layer", "size_of_row", "size_of_loop", "room_to_run", "draw_one"):
+    for name in ("size_of_layer", "size_of_row", "size_of_loop", "room_to_run", "draw_one", "same"):
         getattr(library, name).restype = ctypes.c_int64
     for name in ("room_for_panels", "room_for_table", "room_for_units", "width", "output_width"):
         function = getattr(library, name)
@@ -136,6 +136,7 @@ def _library(kinds: tuple[Any, ...], _: Any, weights: str) -> Any:
     number, pointer = ctypes.c_int64, ctypes.c_void_p
     library.pack.argtypes = [number, number, pointer, number, number, pointer, pointer, pointer]
     library.fill_table.argtypes = [number, *[pointer] * 4, *[number] * 3, pointer]
+    library.same.argtypes = [pointer, number]
     library.pack_output.argtypes = [pointer, *[number] * 4, pointer]
     for name, struct in (("layer", _Layer), ("row", _Row), ("loop", _Loop)):
         assert getattr(library, f"size_of_{name}")() == ctypes.sizeof(struct)
@@ -179,6 +180,7 @@ class Packed:
         self.weights, self.num_ids = weights, straight.num_ids
         self._library = _library_of(straight, weights)
         self._kept: list[Tensor] = []  # what the structs point to
+        self._store = Store()
         self._embedding: Tensor | None = None
         self._kinds = list(dict.fromkeys(type(cell) for cell in straight.cells))
         self._words = 0
@@ -187,7 +189,15 @@ class Packed:
             layers = [self._layer(n, cell, straight) for n, cell in enumerate(straight.cells)]
             self._layers = (_Layer * len(layers))(*layers)
             self.initial = self._flat([cell.initial_state(1) for cell in straight.cells])
-            self._output = self._packed_output(straight)
+            shown = self._embedding
+            self._loop = _Loop(
+                num_layers=len(layers),
+                V=self.num_ids,
+                E=0 if shown is None else shown.shape[1],
+                layers=ctypes.addressof(self._layers),
+                embedding=None if shown is None else shown.data_ptr(),
+                **self._packed_output(straight),
+            )
 
     @property
     def state_size(self) -> int:
@@ -228,7 +238,7 @@ class Packed:
 
     def _table(self, kind: int, cell: GatedCell, shown: Tensor | None, rows: int) -> Tensor:
         """Return the sums' starts: bias, and each id's part of x where rows > 1."""
-        table = room(self._library.room_for_table(kind, rows, cell.hidden_size))
+        table = self._store.take(self._library.room_for_table(kind, rows, cell.hidden_size))
         W = cell.x_to_gates.detach().contiguous() if rows > 1 else None
         bias, h_bias = cell.bias.detach().contiguous(), cell.h_bias
         h_bias = None if h_bias is None else h_bias.detach().contiguous()
@@ -239,7 +249,7 @@ class Packed:
     def _panels(self, kind: int, side: int, given: Tensor, H: int) -> list[int | None]:
         """Lay a weight [K, G·H] out; return where it is, and where int8's zeros and scales are."""
         given, K = given.detach().contiguous(), given.shape[0]
-        panels = room(self._library.room_for_panels(kind, K, H))
+        panels = self._store.take(self._library.room_for_panels(kind, K, H))
         units, scaled = self._library.room_for_units(kind, H), self.weights == "int8"
         parts = [
             self._keep(part) for part in (panels, *([room(units), room(units)] if scaled else [None] * 2))
@@ -251,7 +261,7 @@ class Packed:
     def _packed_output(self, straight: Straight) -> dict[str, int | None]:
         given, (H, V) = straight.output.detach(), straight.output.shape
         width = self._library.output_width(V)
-        panels, bias = room(H * width), room(width).zero_()
+        panels, bias = self._store.take(H * width), room(width).zero_()
         if straight.output_bias is not None:
             bias[:V] = straight.output_bias.detach()
         self._library.pack_output(given.data_ptr(), *given.stride(), H, V, panels.data_ptr())
@@ -273,23 +283,12 @@ class Packed:
         rows = (_Row * len(lanes))()
         for row, lane, tail in zip(rows, lanes, tails, strict=True):
             _fill_row(row, lane, tail)
-        shown = self._embedding
-        loop = _Loop(
-            num_layers=len(self._layers),
-            num_rows=len(lanes),
-            threads=threads or 1,
-            V=self.num_ids,
-            E=0 if shown is None else shown.shape[1],
-            layers=ctypes.addressof(self._layers),
-            embedding=None if shown is None else shown.data_ptr(),
-            boundary=None if boundary is None else boundary.ctypes.data,
-            num_boundary=size,
-            rows=ctypes.addressof(rows),
-            **self._output,
-        )
+        loop = _Loop.from_buffer_copy(self._loop)
+        loop.num_rows, loop.rows = len(lanes), ctypes.addressof(rows)
+        if boundary is not None:
+            loop.boundary, loop.num_boundary = boundary.ctypes.data, size
         pace = None if threads else self._pace(len(lanes), len(lanes[0].ids))
-        if pace is not None:
-            loop.threads = pace.choose()
+        loop.threads = threads or (1 if pace is None else pace.choose())
         scratch = room(self._library.room_to_run(ctypes.byref(loop)))
         loop.scratch = scratch.data_ptr()
         begun = time.perf_counter()
@@ -299,6 +298,12 @@ class Packed:
         if size:
             for row, lane, tail in zip(rows, lanes, tails, strict=True):
                 lane.tail[:] = tail[: row.tail_size].tolist()
+
+    def compare(self, pairs: Sequence[tuple[Tensor, Tensor]]) -> Callable[[], bool]:
+        """Return what tells, sooner than torch, whether pairs of contiguous tensors have the same bits."""
+        pieces = [number for a, b in pairs for number in (a.data_ptr(), b.data_ptr(), a.nbytes)]
+        given, same = (ctypes.c_int64 * len(pieces))(*pieces), self._library.same
+        return lambda: bool(same(given, len(pairs)))  # which keeps them where they are
 
     def _pace(self, num_lanes: int, steps: int) -> Pace | None:
         """Return who chooses the number of threads; None where one is enough."""

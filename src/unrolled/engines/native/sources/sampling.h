@@ -61,7 +61,8 @@ struct Loop {
 };
 
 enum { PER_WORD = WEIGHTS == INT8 ? 4 : WEIGHTS == BFLOAT16 ? 2 : 1 };  // weights in 32 bits
-enum { OUT = 4 };    // vectors of a panel of the output layer
+enum { OUT = 2 };    // vectors of a panel of the output layer
+enum { SHARED = 1 << 15 };  // multiply-adds of the output layer from which threads share them
 enum { APART = 8 };  // rows a thread from which threads walk apart
 
 INLINE long padded(long n, long vectors = 1) { return (n + vectors * LANES - 1) / (vectors * LANES) * vectors * LANES; }
@@ -161,12 +162,28 @@ INLINE void product(const float *a, long lda, const float *b, long apart, long K
 }
 
 #else
+#if defined(__AVX512BW__) || (defined(__AVX2__) && LANES == 8)
+typedef int16_t S __attribute__((vector_size(LANES * 4)));
+
+INLINE I dot_pairs(S a, S w) {
+#if defined(__AVX512BW__)
+  return (I)_mm512_madd_epi16((__m512i)a, (__m512i)w);
+#else
+  return (I)_mm256_madd_epi16((__m256i)a, (__m256i)w);
+#endif
+}
+#endif
+
 // sum + Σ over four bytes of a (from 0 to 255) times w (from −127 to 127)
 INLINE I dot_bytes(I sum, I a, I w) {
 #if defined(__AVX512F__) && defined(__AVX512VNNI__)
   return (I)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)a, (__m512i)w);
 #elif defined(__AVXVNNI__) && LANES == 8
   return (I)_mm256_dpbusd_avx_epi32((__m256i)sum, (__m256i)a, (__m256i)w);
+#elif defined(__AVX512BW__) || (defined(__AVX2__) && LANES == 8)
+  // Bytes of even and odd places as numbers of 16 bits, whose products are added by twos in 32.
+  const S even = (S)w << 8 >> 8, odd = (S)w >> 8, a_even = (S)(a & 0x00ff00ff), a_odd = (S)(a >> 8 & 0x00ff00ff);
+  return sum + dot_pairs(a_even, even) + dot_pairs(a_odd, odd);
 #else
 #pragma GCC unroll 4
   for (int n = 0; n < 4; n++) sum += ((a >> (8 * n)) & 255) * ((w << (24 - 8 * n)) >> 24);
@@ -210,10 +227,15 @@ static void quantize(const float *a, long lda, long rows, long K, const Whole &t
   const float magic = 12582912.0f;
   for (long r = 0; r < rows; r++) {
     const float *row = a + r * lda;
-    V most = {};
-    for (long k = 0; k < K; k += LANES) most = fn_maximum(most, fn_abs(load_part(row + k, K - k)));
-    float largest = 0.0f;
-    for (int i = 0; i < LANES; i++) largest = most[i] > largest || most[i] != most[i] ? most[i] : largest;
+    I most = {};  // magnitudes in the order of their bits, in which what is no number comes last
+    for (long k = 0; k < K; k += LANES) {
+      I bits = (I)fn_abs(load_part(row + k, K - k));
+      most = bits > most ? bits : most;
+    }
+    int32_t top = 0;
+    for (int i = 0; i < LANES; i++) top = most[i] > top ? most[i] : top;
+    float largest;
+    memcpy(&largest, &top, 4);
     to.worth[r] = largest / 127.0f;
     const float factor = largest > 0.0f ? 127.0f / largest : 0.0f;
     int32_t *words_of_row = to.words + r * to.ld;
@@ -345,8 +367,16 @@ __attribute__((noinline)) static void step_layer(long n, const Team &team, long 
   if (layer.x) quantize(x + team.from * ldx, ldx, to - team.from, layer.D, team.x);
   quantize(at.h[parity] + team.from * P, P, to - team.from, layer.H, team.h);
 #endif
-  if (to - team.from == 1)
-    for (; panel + 2 <= last; panel += 2) step_panels<C, 1, 2>(layer, team, at, x, ldx, parity, team.from, panel * units);
+  // Whole numbers wait for memory alone, which comes fastest in one row. Of others every second step goes
+  // backwards, since the second level of cache still has some of what was read last.
+  if (WEIGHTS != INT8 && to - team.from == 1) {
+    const long pairs = (last - panel) / 2;
+    for (long i = 0; i < pairs; i++) {
+      const long pair = panel + 2 * (parity ? pairs - 1 - i : i);
+      step_panels<C, 1, 2>(layer, team, at, x, ldx, parity, team.from, pair * units);
+    }
+    panel += 2 * pairs;
+  }
   for (; panel < last; panel++)
     step_rows<C, most_rows(C::GATES * TILE)>(layer, team, at, x, ldx, parity, team.from, to, panel * units);
 }
@@ -365,6 +395,15 @@ INLINE void output_rows(const float *h, long ldh, long rows, const float *b, lon
   if constexpr (R > 1) output_rows<fewer(R)>(h, ldh, rows, b, K, to, ld);
 }
 
+// Panels of one row, N at a time and the rest fewer at a time.
+template <int N>
+INLINE void output_panels(const float *h, long panels, const float *b, long K, float *to) {
+  const long units = OUT * LANES;
+  for (; panels >= N; panels -= N, b += N * units * K, to += N * units)
+    product32<1, N, OUT>(h, 0, b, units * K, K, to, 0, units);
+  if constexpr (N > 1) output_panels<N - 1>(h, panels, b, K, to);
+}
+
 // Logits of the rows after this step; the bias is what the chain starts from.
 static void step_output(const Team &team, long to, long parity) {
   const Loop &loop = team.loop;
@@ -376,9 +415,10 @@ static void step_output(const Team &team, long to, long parity) {
   long panel = panels * team.k / team.n;
   for (long r = 0; r < rows; r++)
     memcpy(logits + r * width + panel * units, loop.output_bias + panel * units, (stop - panel) * units * 4);
-  if (rows == 1)
-    for (; panel + 2 <= stop; panel += 2)
-      product32<1, 2, OUT>(h, P, loop.output + panel * units * H, units * H, H, logits + panel * units, 0, units);
+  if (rows == 1) {
+    output_panels<4>(h, stop - panel, loop.output + panel * units * H, H, logits + panel * units);
+    return;
+  }
   for (; panel < stop; panel++)
     output_rows<most_rows(OUT)>(h, P, rows, loop.output + panel * units * H, H, logits + panel * units, width);
 }
@@ -442,31 +482,48 @@ static void truncate(const Row &row, long V_, double *weights, Share *sorted) {
     if (sorted[i].weight < least) weights[sorted[i].id] = 0.0;
 }
 
+// The first of the largest numbers, or of those that are none.
+static long likeliest(const float *logits, long V_) {
+  long found = 0;
+  for (long i = 1; i < V_; i++)
+    if (logits[i] > logits[found] || (logits[i] != logits[i] && logits[found] == logits[found])) found = i;
+  return found;
+}
+
+// The largest number, or NaN where one is.
+INLINE float largest(const float *numbers, long n) {
+  const float low = -__builtin_inff();
+  V most = splat(low);
+  for (long i = 0; i < n; i += LANES) most = fn_maximum(most, load_or(numbers + i, n - i, low));
+  float found = most[0];
+  for (int i = 1; i < LANES; i++) found = most[i] > found || most[i] != most[i] ? most[i] : found;
+  return found;
+}
+
 // Invert a uniform number over the running sum of float64 weights in the order of ids. room: 3 · (padded V) doubles.
 static int64_t draw(const Row &row, const float *logits, double uniform, long V_, double *room) {
-  float most = logits[0];
-  long likeliest = 0;
-  for (long i = 1; i < V_; i++)
-    if (logits[i] > most || (logits[i] != logits[i] && most == most)) most = logits[i], likeliest = i;
-  if (row.temperature == 0.0) return likeliest;
+  if (row.temperature == 0.0) return likeliest(logits, V_);
+  const double most = largest(logits, V_);
   if (most != most) return V_ - 1;
-  double *weights = room;
+  double *weights = room, *sums = room + padded(V_) + LANES, total = 0.0;
   const long step = LANES / 2;
-  for (long i = 0; i < V_; i++) weights[i] = ((double)logits[i] - (double)most) / row.temperature;
+  for (long i = 0; i < V_; i++) weights[i] = (double)logits[i] - most;
   for (long i = V_; i < V_ + step; i++) weights[i] = 0.0;
-  for (long i = 0; i < V_; i += step) *(LooseD *)(weights + i) = exp_below(*(LooseD *)(weights + i));
-  if (row.top_k || row.top_p < 1.0 || row.min_p > 0.0) truncate(row, V_, weights, (Share *)(room + padded(V_) + LANES));
-  double total = 0.0;
-  for (long i = 0; i < V_; i++) total += weights[i];
-  const double place = uniform * total;
-  double running = 0.0;
-  long last = 0;
-  for (long i = 0; i < V_; i++) {
-    running += weights[i];
-    if (running > place) return i;
-    if (weights[i] != 0.0) last = i;
+  for (long i = 0; i < V_; i += step) {
+    *(LooseD *)(weights + i) = exp_below(*(LooseD *)(weights + i) / row.temperature);
+    for (long n = i; n < smaller(i + step, V_); n++) sums[n] = total += weights[n];
   }
-  return last;
+  if (row.top_k || row.top_p < 1.0 || row.min_p > 0.0) {
+    truncate(row, V_, weights, (Share *)sums);
+    total = 0.0;
+    for (long i = 0; i < V_; i++) sums[i] = total += weights[i];
+  }
+  const double place = uniform * total;
+  long found = 0;
+  for (long i = 0; i < V_; i++) found += !(sums[i] > place);
+  if (found < V_) return found;
+  while (--found > 0 && weights[found] == 0.0) {}
+  return found;
 }
 
 // What comes before a step: the id, and whether a document starts with it.
@@ -498,7 +555,7 @@ INLINE bool wants(const Row &row, long s) { return row.every || s + 1 == row.ste
 
 static void walk(const Team &team, double *room) {
   const Loop &loop = team.loop;
-  const long width = padded(loop.V, OUT), panels = width / (OUT * LANES);
+  const long width = padded(loop.V, OUT), work = width * loop.layers[loop.num_layers - 1].H;
   long to = team.to;
   for (long s = 0;; s++) {
     const long parity = s & 1;
@@ -515,7 +572,7 @@ static void walk(const Team &team, double *room) {
     for (long r = team.from; r < to; r++) wanted = wanted || wants(loop.rows[r], s);
     if (!wanted) continue;
     Team one = team;
-    const bool shared = panels > 2;
+    const bool shared = work * (to - team.from) >= SHARED;
     if (!shared) one.k = 0, one.n = 1;
     if (shared || team.k == 0) step_output(one, to, parity);
     if (shared) wait(team.barrier, team.n);
@@ -735,6 +792,13 @@ void run(const Loop *given) {
     walk(team, room);
   }
   move_states(loop, places, false);
+}
+
+// Whether n pairs of pieces are the same to the bit; each is two addresses and a number of bytes.
+int64_t same(const int64_t *pieces, int64_t n) {
+  for (; n > 0; n--, pieces += 3)
+    if (memcmp((const void *)pieces[0], (const void *)pieces[1], (size_t)pieces[2])) return 0;
+  return 1;
 }
 
 // For tests: one draw.
