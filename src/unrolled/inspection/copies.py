@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from unrolled.data import Vocab
 from unrolled.data.vocab import code_points
 from unrolled.errors import UsageError
 from unrolled.inspection.spans import BLOCK, Block, Hashes, Ids, Places, Wanted, blocks
@@ -18,6 +21,7 @@ NGRAM = 20
 """Symbols in a row that, standing in the training text too, count as copied."""
 
 Flags = npt.NDArray[np.bool_]
+_NOTHING = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True)
@@ -97,21 +101,25 @@ def novelties(
     """
     if ngram < 1:
         raise UsageError(f"ngram: wanted 1 or more, came {ngram}")
-    hunts = [_Hunt(_Sample(written, training), training, ngram) for written in samples]
-    longest = max([ngram, *(len(hunt.sample.ids) + 1 for hunt in hunts)])
-    in_word = _in_words(training)
-    newline = training.encode("\n")[0]
+    found = [_Sample(written, training) for written in samples]
+    longest = max([ngram, *(len(sample.ids) + 1 for sample in found)])
+    copies = [_Longest(sample.own, len(training)) for sample in found]
+    marked = _Everywhere(
+        _Marked([(sample.own, *sample.ngrams(ngram)) for sample in found]),
+        _Marked([(sample.ids, *sample.parts(sample.in_line)) for sample in found]),
+        _Marked([(sample.ids, *sample.parts(sample.in_word)) for sample in found]),
+    )
     for places in blocks(training.ids, longest, block):
         here = Block(training.ids, places.start, len(places), longest)
-        before = training.ids[max(0, places.start - 1) : places.start]
-        lines = _spans(here, before != newline, here.reach != newline)
-        words = _spans(here, in_word[before], in_word[here.reach])
-        for hunt in hunts:
-            hunt.lines.look(here, *lines)
-            hunt.words.look(here, *words)
-            hunt.ngrams.look(here, np.arange(here.count), np.full(here.count, ngram), here.of(ngram))
-            hunt.longest.look(here)
-    return [hunt.result() for hunt in hunts]
+        marked.look(here, training, ngram)
+        for copy in copies:
+            copy.look(here)
+    return [
+        Novelty(_copy(sample, copy), ngram, _share(grams), _parts(sample, lines), _parts(sample, words))
+        for sample, copy, grams, lines, words in zip(
+            found, copies, marked.ngrams.each(), marked.lines.each(), marked.words.each(), strict=True
+        )
+    ]
 
 
 class _Sample:
@@ -121,7 +129,7 @@ class _Sample:
         self.training, self.whole = training, written.prime + written.text
         self.ids = training.encode(self.whole)
         self.start = len(training.encode(written.prime))
-        self.text = written.text
+        self.own, self.text = self.ids[self.start :], written.text
         self.bytes = training.vocab.units == "byte"
         points = self.ids if self.bytes else code_points(self.whole)
         self.in_line: Flags = points != ord("\n")
@@ -135,6 +143,11 @@ class _Sample:
             return bytes(self.ids[begin : begin + length].tolist()).decode("utf-8", "replace")
         return self.whole[begin : begin + length]
 
+    def ngrams(self, length: int) -> tuple[Places, Places]:
+        """Return where the n-grams begin, without the prime, and their lengths."""
+        begins = np.arange(max(0, len(self.own) - length + 1))
+        return begins, np.full(len(begins), length)
+
     def parts(self, inside: Flags) -> tuple[Places, Places]:
         """Return where the runs begin, and their lengths, that end in the sample and not with it."""
         begins, ends = _runs(inside, False)
@@ -145,62 +158,42 @@ class _Sample:
         """Return the whole characters that symbols of the sample are: where they begin and end in it."""
         if not self.bytes:
             return begin, begin + length
-        heads = (self.ids[self.start :] & 0xC0) != 0x80
+        heads = (self.own & 0xC0) != 0x80
         end = begin + length
         cut = end < len(heads) and not heads[end]
         return int(heads[:begin].sum()), max(0, int(heads[:end].sum()) - cut)
 
 
-class _Hunt:
-    """All that is looked for of one sample."""
+class _Spans(NamedTuple):
+    """Spans of one sample, and of each whether the training text has it."""
 
-    def __init__(self, sample: _Sample, training: TrainingText, ngram: int) -> None:
-        self.sample, self.training, self.ngram = sample, training, ngram
-        own = sample.ids[sample.start :]
-        begins = np.arange(max(0, len(own) - ngram + 1))
-        self.ngrams = _Marked(own, begins, np.full(len(begins), ngram))
-        self.lines = _Marked(sample.ids, *sample.parts(sample.in_line))
-        self.words = _Marked(sample.ids, *sample.parts(sample.in_word))
-        self.longest = _Longest(own, len(training))
-
-    def result(self) -> Novelty:
-        """Return what was found."""
-        present = self.ngrams.present
-        copied = float(present.mean()) if len(present) else None
-        return Novelty(self._copy(), self.ngram, copied, self._parts(self.lines), self._parts(self.words))
-
-    def _copy(self) -> Copy | None:
-        found = self.longest
-        if not found.length:
-            return None
-        begin, end = self.sample.characters(found.begin, found.length)
-        path, line = self.training.place(found.offset)
-        return Copy(self.sample.text[begin:end], begin, found.length, found.offset, path, line)
-
-    def _parts(self, marked: _Marked) -> Parts:
-        novel = np.flatnonzero(~marked.present)
-        texts = [self.sample.text_of(int(marked.begins[n]), int(marked.lengths[n])) for n in novel]
-        return Parts(len(marked.begins), tuple(dict.fromkeys(texts)), len(texts))
+    begins: Places
+    lengths: Places
+    present: Flags
 
 
 class _Marked:
-    """Spans of a sample that are looked for among some spans of the training text."""
+    """Spans of samples, ids and where they begin and how long they are, that are looked for at once."""
 
-    def __init__(self, ids: Ids, begins: Places, lengths: Places) -> None:
-        self.ids, self.begins, self.lengths = ids, begins, lengths
-        longest = int(lengths.max(initial=1))
-        self.wanted = Wanted(Block(ids, 0, len(ids), longest).each(begins, lengths))
+    def __init__(self, samples: Sequence[tuple[Ids, Places, Places]]) -> None:
+        self.samples = samples
+        self.ids = np.concatenate([_NOTHING, *(ids for ids, _, _ in samples)])
+        before = np.cumsum([0, *(len(ids) for ids, _, _ in samples)])
+        shifted = [begins + at for (_, begins, _), at in zip(samples, before, strict=False)]
+        self.begins = np.concatenate([_NOTHING, *shifted])
+        self.lengths = np.concatenate([_NOTHING, *(lengths for _, _, lengths in samples)])
+        whole = Block(self.ids, 0, len(self.ids), int(self.lengths.max(initial=1)))
+        self.wanted = Wanted(whole.each(self.begins, self.lengths))
         self.seen = np.zeros(len(self.wanted), np.bool_)
 
-    @property
-    def present(self) -> Flags:
-        """Of each span, whether the training text has it."""
-        return self.seen[self.wanted.numbers]
+    def each(self) -> list[_Spans]:
+        """Return the spans of each sample."""
+        cuts = np.cumsum([len(begins) for _, begins, _ in self.samples])[:-1]
+        present = np.split(self.seen[self.wanted.numbers], cuts) if self.samples else []
+        return [_Spans(*spans[1:], flags) for spans, flags in zip(self.samples, present, strict=True)]
 
     def look(self, block: Block, begins: Places, lengths: Places, hashes: Hashes) -> None:
         """Mark those that are among these spans of the block."""
-        if self.seen.all():
-            return
         places, numbers = self.wanted.among(hashes)
         new = ~self.seen[numbers]
         for place, number in zip(places[new].tolist(), numbers[new].tolist(), strict=True):
@@ -209,6 +202,40 @@ class _Marked:
                 mine = self.ids[self.begins[own] : self.begins[own] + self.lengths[own]]
                 its = block.reach[begins[place] : begins[place] + lengths[place]]
                 self.seen[number] = np.array_equal(mine, its)
+
+
+class _Everywhere(NamedTuple):
+    """What is looked for at every place of the training text, of all samples."""
+
+    ngrams: _Marked
+    lines: _Marked
+    words: _Marked
+
+    def look(self, block: Block, training: TrainingText, ngram: int) -> None:
+        """Mark what begins in the block."""
+        in_word, newline = _in_words(training.vocab), training.encode("\n")[0]
+        before = training.ids[max(0, block.begin - 1) : block.begin]
+        self.lines.look(block, *_spans(block, before != newline, block.reach != newline))
+        self.words.look(block, *_spans(block, in_word[before], in_word[block.reach]))
+        self.ngrams.look(block, np.arange(block.count), np.full(block.count, ngram), block.of(ngram))
+
+
+def _share(ngrams: _Spans) -> float | None:
+    return float(ngrams.present.mean()) if len(ngrams.present) else None
+
+
+def _parts(sample: _Sample, spans: _Spans) -> Parts:
+    novel = np.flatnonzero(~spans.present)
+    texts = [sample.text_of(int(spans.begins[n]), int(spans.lengths[n])) for n in novel]
+    return Parts(len(spans.begins), tuple(dict.fromkeys(texts)), len(texts))
+
+
+def _copy(sample: _Sample, found: _Longest) -> Copy | None:
+    if not found.length:
+        return None
+    begin, end = sample.characters(found.begin, found.length)
+    path, line = sample.training.place(found.offset)
+    return Copy(sample.text[begin:end], begin, found.length, found.offset, path, line)
 
 
 class _Longest:
@@ -274,11 +301,12 @@ def _spans(block: Block, before: Flags, inside: Flags) -> tuple[Places, Places, 
     return begins, lengths, block.each(begins, lengths)
 
 
-def _in_words(training: TrainingText) -> Flags:
+@lru_cache(2)
+def _in_words(vocab: Vocab) -> Flags:
     """Return of each id whether it is a letter or a digit."""
-    if training.vocab.units == "byte":
+    if vocab.units == "byte":
         return _alphanumeric(np.arange(256))
-    return np.array([symbol.isalnum() for symbol in training.vocab.symbols], np.bool_)
+    return np.array([symbol.isalnum() for symbol in vocab.symbols], np.bool_)
 
 
 def _alphanumeric(values: Ids) -> Flags:

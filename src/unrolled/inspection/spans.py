@@ -17,7 +17,7 @@ BLOCK = 1 << 15
 _ODD = np.uint64(0x9E3779B97F4A7C15)
 _ODDER = np.uint64(0xD6E8FEB86659FD93)
 _HALF = np.uint64(32)
-_FILTER_BITS = 18
+_FILTER_BITS = 14
 
 
 class Block:
@@ -76,7 +76,7 @@ class Wanted:
 
     def __init__(self, hashes: Hashes) -> None:
         self.hashes, self.first, self.numbers = np.unique(hashes, return_index=True, return_inverse=True)
-        bits = max(_FILTER_BITS, len(self.hashes).bit_length() + 4)
+        bits = max(_FILTER_BITS, len(self.hashes).bit_length() + 5)
         self._shift = np.uint64(64 - bits)
         self._filter = np.zeros(1 << bits, np.bool_)
         self._filter[self._slots(self.hashes)] = True
