@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from unrolled.data.vocab import code_points
 from unrolled.errors import UsageError
@@ -81,10 +82,12 @@ def final_loop(text: str, least: int = NGRAM) -> Loop | None:
     """
     points = code_points(text)[::-1]
     for period in _periods(text):
+        needed = max((TIMES - 1) * period, least - period)
+        if any(_differ(points, period, count) for count in (min(64, needed), needed)):
+            continue
         differ = points[period:] != points[:-period]
         length = period + (int(differ.argmax()) if differ.any() else len(differ))
-        if length >= max(TIMES * period, least):
-            return Loop(period, len(text) - length, length)
+        return Loop(period, len(text) - length, length)
     return None
 
 
@@ -113,11 +116,16 @@ def repetition_by_temperature(
     ]
 
 
-def _periods(text: str) -> list[int]:
-    """Return the periods that a text's last characters allow, the shortest first."""
-    last = text[-TIMES:]
-    longest = len(text) // TIMES
-    found, at = list[int](), len(text) - len(last)
-    while last and (at := text.rfind(last, max(0, len(text) - len(last) - longest), at + len(last) - 1)) >= 0:
-        found.append(len(text) - len(last) - at)
-    return found
+def _periods(text: str) -> Iterator[int]:
+    """Yield the periods that a text's last two characters allow, the shortest first."""
+    last = text[-2:]
+    place = len(text) - 2
+    first = max(0, place - len(text) // TIMES)
+    while len(last) == 2 and (at := text.rfind(last, first, place + 1)) >= 0:
+        yield len(text) - 2 - at
+        place = at
+
+
+def _differ(points: npt.NDArray[np.uint32], period: int, count: int) -> bool:
+    """Tell whether the first ``count`` characters are not, or not all there, those ``period`` later."""
+    return not np.array_equal(points[period : period + count], points[:count])
