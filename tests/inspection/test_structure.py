@@ -131,7 +131,9 @@ def test_only_what_the_training_text_uses_is_compared() -> None:
     training = TrainingText.of("he (she) said: “no”\n" * 400 + "[once]")
     found = compared("(a) (b [c] {d}", yardstick(training, 300))
     assert [one.kind for one in found] == ["“", "("]
-    assert found[1].score == Score(2, 1, 1, 0) and found[1].training.share == 1
+    assert found[1].score == Score(2, 1, 1, 0)
+    assert found[1].training is not None and found[1].training.share == 1
+    assert [one.kind for one in compared("(a) {b", None)] == ["(", "{"]
 
 
 def test_the_yardstick_is_the_same_for_a_seed_and_as_long_as_asked() -> None:

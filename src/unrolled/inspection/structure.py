@@ -96,11 +96,11 @@ class Yardstick:
 
 @dataclass(frozen=True)
 class Compared:
-    """A kind's score in a sample, and in the training text."""
+    """A kind's score in a sample, and in the training text if that is at hand."""
 
     kind: str
     score: Score
-    training: Score
+    training: Score | None
 
 
 def structure(text: str) -> dict[str, Score]:
@@ -142,9 +142,11 @@ def yardstick(training: TrainingText, length: int, seed: int = 0) -> Yardstick:
     return Yardstick(scores, characters)
 
 
-def compared(text: str, training: Yardstick) -> list[Compared]:
-    """Score a sample for the kinds that the training text uses."""
+def compared(text: str, training: Yardstick | None) -> list[Compared]:
+    """Score a sample for the kinds that the training text uses; without one, for those it opens itself."""
     scores = structure(text)
+    if training is None:
+        return [Compared(kind, score, None) for kind, score in scores.items() if score.opened]
     return [Compared(kind, scores[kind], training.scores[kind]) for kind in training.kinds]
 
 
