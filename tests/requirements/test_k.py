@@ -12,6 +12,10 @@ from torch.nn import functional
 
 import unrolled
 from unrolled.data import Vocab, Windows, catalog
+from unrolled.inspection.copies import novelty
+from unrolled.inspection.evolution import evolution
+from unrolled.inspection.repetition import repetition_by_temperature
+from unrolled.inspection.training_text import TrainingText, training_text
 from unrolled.net import Chain, Net, chain
 from unrolled.sample import Choice, Stream
 from unrolled.settings import GROUP_OF, Settings, TrainingSettings, resolve
@@ -111,6 +115,37 @@ def test_K8_a_stream_goes_on_for_any_length_at_constant_memory_and_temperature_0
     for _ in range(18_000):
         seen[0] = next(stream)
     assert 0 <= seen[0] < 23 and resident() <= before * 1.05
+
+
+def test_K8_repetition_is_reported_per_temperature_and_a_cold_net_loops() -> None:
+    torch.manual_seed(0)
+    vocab = Vocab.of("abcdefghijklmnopqrstuvw")
+    net = Net(chain(Chain(23, cell="gru", layers=1, hidden=9)), vocab=vocab).eval()
+    cold, warm = repetition_by_temperature(net, [1e-5, 1.0], 500, seed=1)
+    assert cold.repetition.share is not None and warm.repetition.share is not None
+    assert cold.repetition.share > 0.7 > 0.1 > warm.repetition.share
+    loop = cold.repetition.loop
+    assert loop is not None and cold.text.endswith(cold.text[-loop.period :] * 3)
+
+
+def test_K9_names_that_are_in_the_training_file_are_left_out_and_the_novel_share_is_told() -> None:
+    training = TrainingText.of("Anna\nBenjamin\nCleo\n")
+    found = novelty("Anna\nBen\nClea\nCleo\nBen\nBenj", training, prime="\n")
+    assert found.lines.novel == ("Ben", "Clea") and found.lines.share == 3 / 5
+    assert found.longest is not None and (found.longest.text, found.longest.line) == ("Anna\nBen", 1)
+
+
+def test_K10_K11_samples_at_chosen_steps_are_an_evolution_with_structure_scores(tmp_path: Path) -> None:
+    text = tmp_path / "book.txt"
+    text.write_text('"say (it)" [[now]] <b>or</b> \\begin{x}\n\\end{x}\n' * 90, encoding="utf-8")
+    more = {"lanes": 5, "window": 11, "max_updates": 17, "hidden": 8}
+    run = unrolled.train(text, run=tmp_path / "run", sample_at=(1, 3, 5, 17), sample_every=0, **more)
+    stages = evolution(run, training_text(run), at=[3, 17])
+    assert [stage.update for stage in stages] == [3, 17]
+    for stage in stages:
+        assert stage.structure is not None and stage.novelty is not None and stage.repetition is not None
+        assert [one.kind for one in stage.structure] == ['"', "(", "{", "[[", "<", "\\begin"]
+        assert all(one.training is not None and one.training.share == 1 for one in stage.structure)
 
 
 def test_K16_a_model_is_one_directory_that_can_be_given_away(tmp_path: Path) -> None:
