@@ -116,8 +116,7 @@ def _joined(firsts: Hashes, lasts: Hashes, length: Hashes | np.uint64) -> Hashes
 
 
 def _mixed(hashes: Hashes) -> Hashes:
-    """Spread every bit over all of them, in place."""
+    """Spread every bit over the higher ones, which are what the filter looks at, in place."""
     hashes ^= hashes >> _HALF
     hashes *= _ODDER
-    hashes ^= hashes >> _HALF
     return hashes
