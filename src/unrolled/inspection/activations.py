@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from unrolled.cells import GatedCell
@@ -70,20 +69,18 @@ class GateReader:
 def _gates(kind: type[GatedCell], traced: Trace) -> list[Gate]:
     """Return what to read of each slice, each node once."""
     readers: dict[Node, list[Node]] = {}
-    for node in in_order(traced.after):
-        for arg in dict.fromkeys(node.args):
-            readers.setdefault(arg, []).append(node)
+    for reader in in_order(traced.after):
+        for arg in dict.fromkeys(reader.args):
+            readers.setdefault(arg, []).append(reader)
     found: list[Gate] = []
     taken = set(traced.after)
     for number, (name, leaf) in enumerate(zip(kind.slices(), traced.slices, strict=True)):
         node = _activation(leaf, readers, traced)
-        if node is None:
+        if node is None or (node in taken and node not in traced.after):
             found.append(Gate(name, "", number))
         elif node not in taken:
             taken.add(node)
             found.append(Gate(_whole_name(kind, name), node.op, number, node))
-        elif node not in traced.after:
-            found.append(Gate(name, "", number))
     return found
 
 

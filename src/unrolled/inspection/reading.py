@@ -54,14 +54,14 @@ def document_starts(net: Net, ids: Ids) -> NDArray[np.bool_]:
     for back, id_ in enumerate(reversed(boundary)):
         ends[back:] &= ids[: len(ids) - back] == id_
         ends[:back] = False
-    for end in np.flatnonzero(ends):
+    for end in np.flatnonzero(ends).tolist():
         if end + 1 - size >= since and end + 1 < len(ids):
             starts[end + 1], since = True, end + 1
     return starts
 
 
 def shown(vocab: Vocab | None, ids: Ids) -> list[str]:
-    r"""Return each id's own text: its character; ``\xNN`` for a byte beyond ASCII; its number without a vocab."""
+    r"""Return each id's own text: its character; ``\xNN`` beyond ASCII; its number without a vocab."""
     if vocab is None:
         return [str(id_) for id_ in ids.tolist()]
     if vocab.units == "byte":

@@ -126,11 +126,12 @@ class _Walk:
         with _watched(self.cells) as seen:
             for begin in range(0, len(self.ids), _BLOCK):
                 self._block(begin, min(begin + _BLOCK, len(self.ids)), seen)
+        names = [name for layer in self.cells for name in self.series if self.layer_of[name] == layer]
         return Recording(
             self.ids,
             shown(self.net.vocab, self.ids),
-            self.series,
-            self.layer_of,
+            {name: self.series[name] for name in names},
+            {name: self.layer_of[name] for name in names},
             self.activations,
             self.surprise,
             self.guesses,
@@ -182,8 +183,9 @@ class _Walk:
 
     def _write_guesses(self, begin: int, logits: Tensor) -> None:
         """Put down guesses and surprise for logits [n, V], in float64."""
-        nats = torch.log_softmax(logits.double(), -1).cpu().numpy()
-        order = np.argsort(-logits.float().cpu().numpy(), axis=-1, kind="stable")[:, : self.top]
+        logits = logits.double()
+        nats = torch.log_softmax(logits, -1).cpu().numpy()
+        order = np.argsort(-logits.cpu().numpy(), axis=-1, kind="stable")[:, : self.top]
         rows = slice(begin, begin + len(nats))
         self.guesses[rows] = order
         self.probabilities[rows] = np.exp(np.take_along_axis(nats, order, -1))
