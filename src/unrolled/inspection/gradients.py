@@ -18,7 +18,7 @@ _STEPS = 32  # gone back at once; what a longer way would keep is computed again
 
 
 def gradient_norms(
-    net: Net, ids: Tensor, target: Tensor, fresh: Tensor | None, reach: NDArray[np.int64]
+    net: Net, ids: Tensor, fresh: Tensor | None, target: Tensor, reach: NDArray[np.int64]
 ) -> NDArray[np.float64]:
     """Return log ‖d loss_t / d state_{t−k}‖ [R, B] for each k in ``reach``, −inf where it is zero.
 
@@ -27,7 +27,7 @@ def gradient_norms(
     [0, B], if there are none. Each lane's gradient is brought to norm 1 on the way and its logarithm kept,
     so that none is lost for being small.
     """
-    back = _Back(net, ids, target, fresh)
+    back = _Back(net, ids, fresh, target)
     if not back.names:
         return np.empty((0, ids.shape[1]))
     with undisturbed(net, "naive" if ids.device.type == "cuda" else None):
@@ -37,7 +37,7 @@ def gradient_norms(
 class _Back:
     """The way back from a loss, stretch by stretch."""
 
-    def __init__(self, net: Net, ids: Tensor, target: Tensor, fresh: Tensor | None) -> None:
+    def __init__(self, net: Net, ids: Tensor, fresh: Tensor | None, target: Tensor) -> None:
         device = net.wiring.device
         self.net, self.ids, self.target = net, ids.to(device), target.to(device)
         self.fresh = None if fresh is None else fresh.to(device)
