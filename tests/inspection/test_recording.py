@@ -164,6 +164,26 @@ def test_nothing_of_the_net_is_changed(make_net: MakeNet) -> None:
     assert all(np.array_equal(first.series[name], second.series[name]) for name in first.series)
 
 
+@pytest.mark.parametrize("chain_", [True, False], ids=["chain", "circle"])
+def test_a_net_is_put_back_also_after_an_error(
+    make_net: MakeNet, monkeypatch: pytest.MonkeyPatch, chain_: bool
+) -> None:
+    net = make_net("lstm") if chain_ else make(*NETS["a circle"])
+    net.train()
+
+    def failing(*_: Any) -> Any:
+        torch.rand(1)
+        raise RuntimeError("no next state")
+
+    drawn = torch.get_rng_state()
+    monkeypatch.setattr(LSTM, "next_state", staticmethod(failing))
+    with pytest.raises(RuntimeError, match="no next state"):
+        record(net, some_ids())
+    assert net.engine == "auto" and all(module.training for module in net.modules())
+    assert not any("step" in vars(cell) for cell in net.cells.values())
+    assert torch.equal(torch.get_rng_state(), drawn)
+
+
 NETS = {
     "a shift": (
         recurrent("a", Edge("rows")),

@@ -103,16 +103,16 @@ def test_a_state_of_whole_numbers_has_no_gradients() -> None:
 @pytest.mark.parametrize("cell", sorted({**BUILT_IN, **LINEAR}))
 @torch.no_grad()
 def test_losses_are_those_of_reading_each_context_by_itself(make_net: MakeNet, cell: str) -> None:
-    net, ids, longest = make_net(cell).eval(), np.random.default_rng(1).integers(0, 12, 110), 40
+    net, ids, longest = make_net(cell).eval(), np.random.default_rng(1).integers(0, 12, 70), 22
     memory = measure_memory(net, ids, longest=longest, positions=5, seed=6)
 
     def bits(begin: int, place: int) -> float:
         logits, _ = net(torch.from_numpy(ids[begin:place, None]), net.initial_state(1))
         return -torch.log_softmax(logits[-1, 0].double(), -1)[ids[place]].item() / np.log(2)
 
-    whole = {p: bits((p // longest - 1) * longest, p) for p in range(longest, 110)}
+    whole = {p: bits((p // longest - 1) * longest, p) for p in range(longest, 70)}
     assert memory.whole == pytest.approx(np.mean(list(whole.values())), abs=1e-5)
-    places = longest + np.random.default_rng(6).permutation(70)
+    places = longest + np.random.default_rng(6).permutation(48)
     for at, k in enumerate(memory.context):
         lost = np.array([bits(p - k, p) - whole[p] for p in places[: int(5 * (longest / k) ** 0.5)]])
         assert memory.excess[at] == pytest.approx(lost.mean(), abs=1e-5)

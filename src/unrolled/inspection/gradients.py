@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from unrolled.cells import from_named_tensors, map_state, named_tensors
-from unrolled.inspection.quiet import undisturbed
+from unrolled.inspection.quiet import device_of, undisturbed
 from unrolled.net import Net, State
 
 _STEPS = 32  # gone back at once; what a longer way would keep is computed again instead
@@ -30,7 +30,7 @@ def gradient_norms(
     back = _Back(net, ids, fresh, target)
     if not back.names:
         return np.empty((0, ids.shape[1]))
-    with undisturbed(net, "naive" if ids.device.type == "cuda" else None):
+    with undisturbed(net, "naive" if back.ids.device.type == "cuda" else None):
         return back.walk({int(k) for k in reach})
 
 
@@ -38,7 +38,7 @@ class _Back:
     """The way back from a loss, stretch by stretch."""
 
     def __init__(self, net: Net, ids: Tensor, fresh: Tensor | None, target: Tensor) -> None:
-        device = net.wiring.device
+        device = device_of(net)
         self.net, self.ids, self.target = net, ids.to(device), target.to(device)
         self.fresh = None if fresh is None else fresh.to(device)
         self.initial = net.initial_state(ids.shape[1])

@@ -10,13 +10,18 @@ import torch
 from unrolled.net import Net
 
 
+def device_of(net: Net) -> torch.device:
+    """Return where ``net`` computes."""
+    return next(net.parameters(), torch.empty(0)).device
+
+
 @contextmanager
 def undisturbed(net: Net, engine: str | None = None) -> Iterator[None]:
     """Hold ``net`` in evaluation mode, with another engine if one is named, then put everything back."""
     before, drawn = net.engine, net.wiring.generator
     modes = {module: module.training for module in net.modules()}
     drawn_state = None if drawn is None else drawn.get_state()
-    device = next(net.parameters(), torch.empty(0)).device
+    device = device_of(net)
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         try:
             net.eval()

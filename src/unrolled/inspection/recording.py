@@ -15,7 +15,7 @@ from torch import Tensor
 from unrolled.cells import Cell, GatedCell, map_state, named_tensors
 from unrolled.errors import UsageError
 from unrolled.inspection.activations import GateReader
-from unrolled.inspection.quiet import undisturbed
+from unrolled.inspection.quiet import device_of, undisturbed
 from unrolled.inspection.reading import check_reads_text, checked_ids, document_starts, shown
 from unrolled.net import Net, State
 
@@ -72,8 +72,11 @@ def record(model: Net, ids: Iterable[int], *, state: State | None = None, top: i
     States are those of this loop to the bit (for a net that is no plain chain, of the loop with engine
     ``naive``), in evaluation mode, anew after each boundary of the net's documents. Gates are computed from
     them for many steps at once, the same to rounding; what counts as a gate is told at ``GateReader.of``.
-    Where two parts of a layer have one name, the gate's is ``gate_<name>``. Neither the model nor ``state``
-    is changed. The result takes T · H · 4 bytes a part: 0.5 GB for 20,000 symbols and two LSTMs of 512.
+    Where two parts of a layer have one name, the gate's is ``gate_<name>``.
+
+    Neither the model nor ``state`` is changed afterwards; meanwhile the model's cells are watched, so no
+    other thread may use it. The result takes T · H · 4 bytes a part: 0.5 GB for 20,000 symbols and two
+    LSTMs of 512 units.
 
     UsageError for a net that can't read symbol by symbol, and for ids or a state that don't fit it.
     """
@@ -140,8 +143,7 @@ class _Walk:
         )
 
     def _block(self, begin: int, end: int, seen: dict[str, list[tuple[Tensor, Any]]]) -> None:
-        device = self.net.wiring.device
-        ids = torch.from_numpy(self.ids[begin:end]).to(device)
+        ids = torch.from_numpy(self.ids[begin:end]).to(device_of(self.net))
         logits, states = [], []
         for t in range(begin, end):
             if self.starts[t]:

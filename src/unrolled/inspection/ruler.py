@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from unrolled.errors import UsageError
 from unrolled.inspection.gradients import gradient_norms
-from unrolled.inspection.quiet import undisturbed
+from unrolled.inspection.quiet import device_of, undisturbed
 from unrolled.inspection.reading import check_reads_text, checked_ids, document_starts
 from unrolled.net import Net
 
@@ -222,7 +222,9 @@ class _Reading:
     def cut(self, places: Counts, k: int) -> Floats:
         """Return the loss in nats [P] at each place, of ``k`` symbols read before it."""
         steps, fresh = self.before(places, k)
-        return self._nats(steps, fresh, self.at(places)[None])[0]
+        [nats] = self._nats(steps, fresh, self.at(places)[None])
+        found: Floats = nats
+        return found
 
     def whole(self, longest: int) -> Floats:
         """Return the loss in nats [N − longest] at each place, of at least ``longest`` symbols before it."""
@@ -240,7 +242,7 @@ class _Reading:
     @torch.no_grad()
     def _nats(self, steps: Tensor, fresh: Tensor | None, target: Tensor) -> Floats:
         """Read ``steps`` [k, P]; return the loss [n, P] of the last n predictions of ``target`` [n, P]."""
-        device, (k, P) = self.net.wiring.device, steps.shape
+        device, (k, P) = device_of(self.net), steps.shape
         state, first = self.net.initial_state(P), k - len(target)
         found: list[Floats] = []
         for begin in range(0, k, _STEPS):
