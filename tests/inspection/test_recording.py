@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
-from unrolled.cells import BUILT_IN, GRU, LINEAR, LSTM, MinGRU, named_tensors
+from unrolled.cells import BUILT_IN, GRU, LINEAR, LSTM, GatedCell, MinGRU, named_tensors
 from unrolled.data import Vocab
 from unrolled.errors import UsageError
 from unrolled.inspection import recording
@@ -126,6 +127,26 @@ def test_a_grus_gates_make_its_states(make_net: MakeNet) -> None:
         "gru1.n": "tanh",
         "gru1.n_h": "",
     }
+
+
+class Slow(GatedCell):
+    """Has a gate of the state's own name."""
+
+    gates = ("h",)
+
+    @staticmethod
+    def next_state(h: Tensor, state: Tensor) -> Tensor:
+        """Go half of the way."""
+        return 0.5 * state + 0.5 * torch.tanh(h)
+
+
+def test_a_gate_of_the_states_own_name_is_told_from_it() -> None:
+    torch.manual_seed(5)
+    found = record(Net(chain(Chain(V, cell="own", layers=1, hidden=6)), cells={"own": Slow}), some_ids())
+    h, gate = found.series["own1.h"], found.series["own1.gate_h"]
+    np.testing.assert_allclose(0.5 * h[:-1] + 0.5 * gate[1:], h[1:], atol=1e-6)
+    assert found.activations == {"own1.gate_h": "tanh"}
+    assert list(found.series) == ["own1.h", "own1.gate_h"]
 
 
 def test_going_on_from_a_recordings_state_is_never_having_stopped(make_net: MakeNet) -> None:
