@@ -224,7 +224,15 @@ SHARP, BLURRED, ENDLESS = [0.9, 0.3, 0.0, 0.0], [0.9, 0.3, 0.02, 0.0], [0.9, 0.8
         (BLURRED, 0.011, 3, 3, 4, "use between 3 and 4 characters of", "of 3 was about right."),
         (ENDLESS, 0.001, 3, 4, 4, "use more than 4 characters of", "too short: what lies further back"),
         (ENDLESS, 0.001, 4, 4, 4, "use more than 4 characters of", "a hundredth 4 steps back."),
-        ([0.005, 0.0], 0.0, 5, 1, 1, "use 1 character of context: 1 do as well as 2.", "than needed."),
+        (
+            [0.005, 0.0],
+            0.0,
+            5,
+            1,
+            1,
+            "use 1 character of context: with 2 they are no better.",
+            "than needed.",
+        ),
         ([-0.5, 0.0], 0.1, 5, 1, 2, "use between 1 and 2 characters of", "of 5 was about right."),
     ],
 )

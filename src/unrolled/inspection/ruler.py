@@ -104,7 +104,7 @@ class Memory:
             told = f"between {low} and {high} {unit}s of context"
         at = int(np.searchsorted(self.context, self.used))
         before = [self._lost(int(self.context[at - 1]), unit)] if at else []
-        after = f"with {high} by less than {TOLERANCE:g}" if at else f"{high} do as well as {last:,}"
+        after = f"with {high} by less than {TOLERANCE:g}" if at else f"with {last:,} they are no better"
         return f"Predictions use {told}: {', '.join([*before, after])}."
 
     def _lost(self, context: int, unit: str) -> str:
