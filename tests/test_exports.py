@@ -14,10 +14,11 @@ PUBLIC = {
     "MinGRU", "MinLSTM", "PeepholeLSTM", "RNN",
     "ReluRNN",
     "answers", "generate",
-    "Run", "Stream", "Streams", "TrainingSettings", "Vocab", "Window", "Windows", "__version__", "chain",
+    "Recording", "Run", "Stream", "Streams", "TrainingSettings",
+    "Vocab", "Window", "Windows", "__version__", "chain",
     "detach",
     "evaluate",
-    "fit", "load", "read_net", "resume", "text_pieces", "train", "unroll",
+    "fit", "load", "read_net", "record", "resume", "text_pieces", "train", "unroll",
 }  # fmt: skip
 
 

@@ -47,6 +47,8 @@ _HOME = {
     "resume": "unrolled.training",
     "fit": "unrolled.training",
     "evaluate": "unrolled.training",
+    "record": "unrolled.inspection",
+    "Recording": "unrolled.inspection",
     "Listener": "unrolled.training",
 }
 
