@@ -1,4 +1,4 @@
-"""What a unit must beat before it counts as a discovery: the last symbols, chance, and nets that never learned.
+"""What a unit must beat before it counts as a discovery: the last symbols, chance, and random nets.
 
 A state and a predicate are slow: both stay the same for many symbols, so that two which have nothing to do
 with each other correlate far more than shuffled ones do. Chance is therefore tried by turning the predicate
@@ -53,7 +53,7 @@ def beyond(values: Floats, told: Ids) -> Floats:
     order = np.argsort(told, kind="stable")
     begins = np.flatnonzero(np.diff(told[order], prepend=-1))
     counts = np.diff(np.append(begins, len(told))).astype(np.float32)
-    means = np.add.reduceat(values[order], begins, axis=0) / counts[:, None]
+    means = (np.add.reduceat(values[order], begins, axis=0) / counts[:, None]).astype(np.float32)
     return values - means[told]
 
 
@@ -65,7 +65,7 @@ def scaled(values: Floats) -> Floats:
     values = values - values.mean(axis=0, dtype=np.float64).astype(np.float32)
     lengths = np.sqrt(np.square(values, dtype=np.float64).sum(axis=0))
     still = lengths <= 1e-6 * np.sqrt(len(values))
-    return values / np.where(still, np.inf, lengths).astype(np.float32)
+    return (values / np.where(still, np.inf, lengths).astype(np.float32)).astype(np.float32, copy=False)
 
 
 def random_units(ids: Ids, seed: int = 0) -> Floats:
@@ -118,7 +118,8 @@ def chance_thresholds(maxima: Floats, confidence: float) -> Floats:
     """
     usual = np.median(maxima, axis=0)
     largest = (maxima / np.where(usual > 0, usual, np.inf)).max(axis=1, initial=0)
-    return (usual * np.quantile(largest, confidence, method="higher")).astype(np.float32)
+    limits: Floats = (usual * np.quantile(largest, confidence, method="higher")).astype(np.float32)
+    return limits
 
 
 def order_tells(ids: Ids, tries: int = 20, seed: int = 0) -> bool:

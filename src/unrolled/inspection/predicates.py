@@ -133,14 +133,12 @@ def _flag(name: str, words: str, read: Callable[[str], Bools], *, ahead: bool = 
     return Predicate(name, words, read, looks_ahead=ahead)
 
 
-def _number(name: str, words: str, read: Callable[[str], Floats]) -> Predicate:
-    return Predicate(name, words, read, numeric=True)
+def _number(name: str, words: str, read: Callable[[str], Floats], *, ahead: bool = False) -> Predicate:
+    return Predicate(name, words, read, numeric=True, looks_ahead=ahead)
 
 
 def _bracket(name: str, pair: str) -> Predicate:
-    return _flag(
-        name, f"inside {pair[0]} {pair[1]}", lambda text: rules.depth(text, [pair]) > 0, ahead=True
-    )
+    return _flag(name, f"inside {pair[0]} {pair[1]}", lambda text: rules.depth(text, [pair]) > 0, ahead=True)
 
 
 PREDICATES: tuple[Predicate, ...] = (
@@ -150,24 +148,24 @@ PREDICATES: tuple[Predicate, ...] = (
     _bracket("square-brackets", "[]"),
     _bracket("braces", "{}"),
     _bracket("angle-brackets", "<>"),
-    Predicate("depth", "depth of brackets", rules.depth, numeric=True, looks_ahead=True),
+    _number("depth", "depth of brackets", rules.depth, ahead=True),
     _flag("wiki-link", "inside [[ ]]", rules.in_wiki_link, ahead=True),
     _flag("tag", "inside a tag", rules.in_tag, ahead=True),
     _flag("attribute", "in the value of an attribute", rules.in_attribute, ahead=True),
     _flag("comment", "in a comment", rules.in_comment, ahead=True),
-    _flag("url", "in a URL", rules.in_url),
+    _flag("url", "in a URL", rules.in_url, ahead=True),
     _number("line-position", "position in the line", rules.line_position),
     _flag("line-start", "at the first symbol of a line", rules.first_of_line),
     _flag("line-end", "at the line's end", rules.last_of_line, ahead=True),
     _flag("line-ending", "where the line is nearly over", rules.near_line_end, ahead=True),
     _number("indentation", "indentation of the line", rules.indentation),
     _flag("in-indentation", "in the indentation", rules.in_indentation),
-    _number("word-position", "position in the word", rules.word_position),
+    _number("word-position", "position in the word", rules.word_position, ahead=True),
     _flag("word-boundary", "at a word boundary", rules.word_boundary, ahead=True),
     _flag("capital-word", "in a word all in capitals", rules.in_capital_word, ahead=True),
     _flag("speaker", "in a speaker's name", rules.in_speaker, ahead=True),
-    _number("sentence-length", "length of the sentence so far", rules.sentence_length),
-    _flag("number", "in a number", rules.in_number),
+    _number("sentence-length", "length of the sentence so far", rules.sentence_length, ahead=True),
+    _flag("number", "in a number", rules.in_number, ahead=True),
     _flag("next-capital", "before a capital", rules.next_is_capital, ahead=True),
     _flag("capital", "at a capital", rules.is_capital),
     _flag("digit", "at a digit", rules.is_digit),

@@ -32,7 +32,8 @@ _WIKI_LINK = re.compile(rf"(?<=\[)\[(?:[^\[\]]|\[(?!\[)|\](?!\])){{0,{LIMIT}}}\]
 _TAG = re.compile(rf"<[/!?]?[A-Za-z][^<>]{{0,{LIMIT}}}(?=>)")
 _ATTRIBUTE = re.compile(r"=\s*(\"[^\"]*(?=\")|'[^']*(?='))")
 _BLOCK_COMMENT = re.compile(r"/\*.{0,5000}?\*(?=/)|<!--.{0,5000}?--(?=>)", re.DOTALL)
-_LINE_COMMENT = re.compile(r"(?:^|(?<=\s))//[^\n]*|^[ \t]*(#(?=[\s!#]|$)[^\n]*)", re.MULTILINE)
+_SLASH_COMMENT = re.compile(r"(?:^|(?<=\s))//[^\n]*", re.MULTILINE)
+_HASH_COMMENT = re.compile(r"^[ \t]*(#(?=[\s!#]|$)[^\n]*)", re.MULTILINE)
 _CODE_LINE = re.compile(r"^.*(?:[{}]|\)[;:])[ \t]*$|^(?:#include|import|from|def|class) ", re.MULTILINE)
 _WORD = re.compile(r"\w+(?:['’]\w+)*")
 _CAPITAL_WORD = re.compile(r"\b[^\W\d_a-z]{2,}\b")
@@ -163,7 +164,7 @@ def in_comment(text: str) -> Bools:
     values = inside(text, _BLOCK_COMMENT)
     lines = sum(1 for line in text.splitlines() if line.strip())
     if lines and 20 * sum(1 for _ in _CODE_LINE.finditer(text)) >= lines:
-        values |= inside(text, _LINE_COMMENT)
+        values |= inside(text, _SLASH_COMMENT) | inside(text, _HASH_COMMENT, group=1)
     return values
 
 
@@ -218,7 +219,7 @@ def _in_word(text: str) -> Bools:
 
 
 def word_position(text: str) -> Floats:
-    """Count the chars of the word so far, this one too; 0 outside words. It holds its apostrophes."""
+    """Count the chars of the word so far, this one too; 0 outside words. It looks ahead at an apostrophe."""
     return _count_since(~_in_word(text)).astype(np.float32)
 
 

@@ -157,7 +157,8 @@ class _Part:
         arrays = (controls.beyond(self._units(name)[:, which], self.told) for name, which in units.items())
         chance = controls.chance_thresholds(controls.turned_maxima(arrays, untold, turns), confidence)
         unlearned = np.abs(controls.scaled(controls.random_units(self.ids)).T @ untold).max(axis=0)
-        return np.maximum(np.maximum(chance, unlearned), LEAST_R)
+        limits: Floats = np.maximum(np.maximum(chance, unlearned), LEAST_R)
+        return limits
 
     def over(self, limits: Floats) -> dict[str, NDArray[np.bool_]]:
         """Return for each series which units [H, K] exceed the limits [K]."""
@@ -205,8 +206,8 @@ def _checked(series: Mapping[str, Floats], symbols: Sequence[str], held_out: flo
         raise UsageError(f"held_out must lie between 0 and 1, came {held_out}; 0.5 holds out a half")
     if min(held_out, 1 - held_out) * T < LEAST_SYMBOLS:
         raise UsageError(
-            f"units are found in two parts of {LEAST_SYMBOLS} symbols or more, came {T} symbols with held_out "
-            f"{held_out}; give a longer text, 20,000 are good"
+            f"units are found in two parts of {LEAST_SYMBOLS} symbols or more, "
+            f"came {T} symbols with held_out {held_out}; give a longer text, 20,000 are good"
         )
     _check_series(series, T)
     return np.unique(np.asarray(symbols, object).astype(str), return_inverse=True)[1].astype(np.int64)
@@ -217,12 +218,13 @@ def _check_series(series: Mapping[str, Floats], T: int) -> None:
         raise UsageError("units are found in one series or more, came none; record the text first")
     for name, array in series.items():
         if array.ndim != 2 or len(array) != T:
-            raise UsageError(
-                f"series {name!r} must be [{T}, H], one row a symbol; came {list(array.shape)}"
-            )
+            raise UsageError(f"series {name!r} must be [{T}, H], one row a symbol; came {list(array.shape)}")
         if not np.isfinite(array).all():
-            t = int(np.argwhere(~np.isfinite(array))[0, 0])
-            raise UsageError(f"series {name!r} must be finite, came {array[t].sum()} at position {t}")
+            t, unit = np.argwhere(~np.isfinite(array))[0].tolist()
+            raise UsageError(
+                f"series {name!r} must be finite, came {array[t, unit]} in unit {unit} at position {t}; "
+                "look for the step where the net ran away"
+            )
 
 
 @dataclass(frozen=True)
