@@ -15,6 +15,7 @@ and the order of the text's symbols tells something at all. Numbers are those of
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -113,6 +114,7 @@ def find_units(
     ``held_out`` is the share of the text, at its end, that confirms; ``confidence`` is the share of ``turns``
     of chance that a unit must beat, over all tries together. The same arguments give the same findings.
     """
+    _check_controls(predicates, confidence, turns)
     ids = _checked(series, symbols, held_out)
     middle = round((1 - held_out) * len(ids))
     values = np.stack([np.asarray(p(symbols), np.float32) for p in predicates], axis=1)
@@ -210,7 +212,21 @@ def _checked(series: Mapping[str, Floats], symbols: Sequence[str], held_out: flo
             f"came {T} symbols with held_out {held_out}; give a longer text, 20,000 are good"
         )
     _check_series(series, T)
-    return np.unique(np.asarray(symbols, object).astype(str), return_inverse=True)[1].astype(np.int64)
+    number = {symbol: i for i, symbol in enumerate(dict.fromkeys(symbols))}
+    return np.fromiter((number[symbol] for symbol in symbols), np.int64, T)
+
+
+def _check_controls(predicates: Sequence[Predicate], confidence: float, turns: int) -> None:
+    names = [predicate.name for predicate in predicates]
+    twice = [name for name in names if names.count(name) > 1]
+    if not names or twice:
+        came = f"{twice[0]!r} twice" if twice else "none"
+        raise UsageError(f"predicates must be one or more, each with a name of its own; came {came}")
+    if not 0 < confidence < 1:
+        raise UsageError(f"confidence must lie between 0 and 1, came {confidence}; 0.99 is good")
+    least = math.ceil(round(1 / (1 - confidence), 6))
+    if turns < least:
+        raise UsageError(f"confidence {confidence} needs {least} turns or more, came {turns}")
 
 
 def _check_series(series: Mapping[str, Floats], T: int) -> None:
