@@ -133,6 +133,9 @@ def test_a_wrong_regular_expression_is_one_line_with_its_position() -> None:
         UsageError, match=r"'open' takes a regular expression, came 'a\(b': .* at position 1$"
     ):
         from_regex("open", "a(b")
+    with pytest.raises(UsageError, match=r"the repetition number is too large; make it smaller$"):
+        from_regex("many", "a{99999999999}")
+    assert from_regex("links", "[[]x")(list("a[x]")).tolist() == [False, True, True, False]
 
 
 def test_a_function_of_a_file_is_a_predicate(tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def states(cell: GatedCell, symbols: list[str]) -> NDArray[np.float32]:
 
 
 class Quoting(GatedCell):
-    """Unit 3 is 1 inside quotes, turned over at each quotation mark. The others, a random RNN, can't see it."""
+    """Unit 3 is 1 inside quotes, turned over at each quotation mark; the others can't see it."""
 
     gates = ("turn", "n")
     vectors = ("knows",)

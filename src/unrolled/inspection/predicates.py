@@ -9,6 +9,7 @@ value before it. Predicates say of themselves whether they look ahead, which a l
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -58,13 +59,16 @@ def from_regex(name: str, pattern: str) -> Predicate:
     The pattern reads the whole text, newlines too, with ``^`` and ``$`` at every line. UsageError where it is
     no regular expression.
     """
+    wanted = f"predicate {name!r} takes a regular expression, came {pattern!r}"
     try:
-        compiled = re.compile(pattern, re.MULTILINE)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # [[ is a set that begins with [, today
+            compiled = re.compile(pattern, re.MULTILINE)
     except re.error as error:
         place = "" if error.pos is None else f" at position {error.pos}"
-        raise UsageError(
-            f"predicate {name!r} takes a regular expression, came {pattern!r}: {error.msg}{place}"
-        ) from error
+        raise UsageError(f"{wanted}: {error.msg}{place}") from error
+    except (OverflowError, RecursionError) as error:
+        raise UsageError(f"{wanted}: {error}; make it smaller") from error
     return Predicate(name, f"inside {pattern}", lambda text: rules.inside(text, compiled), looks_ahead=True)
 
 
@@ -79,7 +83,9 @@ def from_file(reference: str) -> Predicate:
         raise UsageError(f"a predicate from a file is written path.py:function, came {reference!r}")
     module, _ = run_file(place, "a predicate")
     own = [
-        key for key, value in vars(module).items() if callable(value) and value.__module__ == module.__name__
+        key
+        for key, value in vars(module).items()
+        if callable(value) and getattr(value, "__module__", None) == module.__name__
     ]
     function = getattr(module, name, None)
     if not hasattr(module, name):
@@ -112,7 +118,7 @@ def _checked(name: str, function: Callable[[str], Any], text: str) -> Values:
     wanted = f"predicate {name!r} must return {len(text)} bools or numbers, one a char"
     try:
         came = function(text)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         message = (str(error).splitlines() or [""])[0]
         raise UsageError(f"predicate {name!r} failed: {type(error).__name__}: {message}; mend it") from error
     try:
