@@ -86,8 +86,8 @@ class Findings:
     beyond: dict[str, Floats]
     """The same with what the last symbols do not tell of the predicates."""
     thresholds: Floats
-    """What ``beyond`` had to exceed on the held-out text, [K]: by chance among the units that passed the first
-    part, by random units, or ``LEAST_R``; infinite for those left out."""
+    """What ``beyond`` had to exceed on the held-out text, [K]: chance among the units that passed the first
+    part, random units, ``LEAST_R``; infinite for those left out."""
     predicates: tuple[Predicate, ...]
     """The K predicates, in order."""
     left_out: dict[str, str] = field(default_factory=dict)
