@@ -3,15 +3,21 @@
 from unrolled.inspection.copies import Novelty, novelty
 from unrolled.inspection.evolution import Stage, evolution
 from unrolled.inspection.gates import Saturation, saturation
+from unrolled.inspection.predicates import PREDICATES, Predicate, from_file, from_function, from_regex
 from unrolled.inspection.recording import Recording, record
 from unrolled.inspection.repetition import Repetition, repetition, repetition_by_temperature
 from unrolled.inspection.ruler import Memory, measure_memory
 from unrolled.inspection.structure import compared, structure, yardstick
 from unrolled.inspection.training_text import TrainingText, training_text
+from unrolled.inspection.units import Finding, Findings, find_units, units_of_span
 
 __all__ = [
+    "PREDICATES",
+    "Finding",
+    "Findings",
     "Memory",
     "Novelty",
+    "Predicate",
     "Recording",
     "Repetition",
     "Saturation",
@@ -19,6 +25,10 @@ __all__ = [
     "TrainingText",
     "compared",
     "evolution",
+    "find_units",
+    "from_file",
+    "from_function",
+    "from_regex",
     "measure_memory",
     "novelty",
     "record",
@@ -27,5 +37,6 @@ __all__ = [
     "saturation",
     "structure",
     "training_text",
+    "units_of_span",
     "yardstick",
 ]
