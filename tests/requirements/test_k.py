@@ -13,8 +13,8 @@ from torch.nn import functional
 import unrolled
 from unrolled.data import Vocab, Windows, catalog
 from unrolled.inspection.copies import novelty
-from unrolled.inspection.evolution import evolution
-from unrolled.inspection.repetition import repetition_by_temperature
+from unrolled.inspection.repeats import repetition_by_temperature
+from unrolled.inspection.stages import evolution
 from unrolled.inspection.training_text import TrainingText, training_text
 from unrolled.net import Chain, Net, chain
 from unrolled.sample import Choice, Stream

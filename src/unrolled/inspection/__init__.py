@@ -1,13 +1,13 @@
 """What happened inside: a text read by a trained net, and what its units, gates and memory did."""
 
+from unrolled.inspection.closing import compared, structure, yardstick
 from unrolled.inspection.copies import Novelty, novelty
-from unrolled.inspection.evolution import Stage, evolution
 from unrolled.inspection.gates import Saturation, saturation
 from unrolled.inspection.predicates import PREDICATES, Predicate, from_file, from_function, from_regex
 from unrolled.inspection.recording import Recording, record
-from unrolled.inspection.repetition import Repetition, repetition, repetition_by_temperature
+from unrolled.inspection.repeats import Repetition, repetition, repetition_by_temperature
 from unrolled.inspection.ruler import Memory, measure_memory
-from unrolled.inspection.structure import compared, structure, yardstick
+from unrolled.inspection.stages import Stage, evolution
 from unrolled.inspection.training_text import TrainingText, training_text
 from unrolled.inspection.units import Finding, Findings, find_units, units_of_span
 

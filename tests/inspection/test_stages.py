@@ -8,10 +8,10 @@ import pytest
 
 import unrolled
 from unrolled.errors import TextError, UsageError
+from unrolled.inspection.closing import compared, yardstick
 from unrolled.inspection.copies import novelty
-from unrolled.inspection.evolution import chosen, evolution
-from unrolled.inspection.repetition import repetition
-from unrolled.inspection.structure import compared, yardstick
+from unrolled.inspection.repeats import repetition
+from unrolled.inspection.stages import chosen, evolution
 from unrolled.inspection.training_text import training_text
 from unrolled.net.files import find_net, read_net
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from unrolled.errors import UsageError
+from unrolled.inspection.closing import Compared, Yardstick, compared, yardstick
 from unrolled.inspection.copies import Novelty, Written, novelties
-from unrolled.inspection.repetition import Repetition, repetition
-from unrolled.inspection.structure import Compared, Yardstick, compared, yardstick
+from unrolled.inspection.repeats import Repetition, repetition
 from unrolled.inspection.training_text import TrainingText, reads_text
 from unrolled.runs import Run
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unrolled.data import Corpus
-from unrolled.inspection.structure import KINDS, PATIENCE, Score, compared, structure, yardstick
+from unrolled.inspection.closing import KINDS, PATIENCE, Score, compared, structure, yardstick
 from unrolled.inspection.training_text import TrainingText
 
 PAIRS = {"(": ")", "[": "]", "{": "}", "“": "”"}

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from unrolled.data import Vocab
 from unrolled.errors import UsageError
-from unrolled.inspection.repetition import (
+from unrolled.inspection.repeats import (
     Loop,
     Repetition,
     final_loop,
