@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from unrolled.cells import from_named_tensors, map_state, named_tensors
-from unrolled.inspection.quiet import device_of, undisturbed
 from unrolled.net import Net, State
+from unrolled.net.quiet import device_of, undisturbed
 
 _STEPS = 32  # gone back at once; what a longer way would keep is computed again instead
 

@@ -15,9 +15,9 @@ from torch import Tensor
 from unrolled.cells import Cell, GatedCell, map_state, named_tensors
 from unrolled.errors import UsageError
 from unrolled.inspection.activations import GateReader
-from unrolled.inspection.quiet import device_of, undisturbed
 from unrolled.inspection.reading import check_reads_text, checked_ids, document_starts, shown
 from unrolled.net import Net, State
+from unrolled.net.quiet import device_of, undisturbed
 
 FloatArray = NDArray[np.float32]
 

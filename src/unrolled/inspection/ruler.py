@@ -13,9 +13,9 @@ from torch.nn import functional
 
 from unrolled.errors import UsageError
 from unrolled.inspection.gradients import gradient_norms
-from unrolled.inspection.quiet import device_of, undisturbed
 from unrolled.inspection.reading import check_reads_text, checked_ids, document_starts
 from unrolled.net import Net
+from unrolled.net.quiet import device_of, undisturbed
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]

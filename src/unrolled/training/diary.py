@@ -8,9 +8,10 @@ from typing import Any
 
 from unrolled.answering import answers
 from unrolled.net import Net
+from unrolled.net.quiet import undisturbed
 from unrolled.sample import Choice, Stream, default_prime, text_pieces
 from unrolled.settings import TrainingSettings
-from unrolled.training.evaluation import Stopped, undisturbed
+from unrolled.training.evaluation import Stopped
 
 
 def diary_prime(net: Net, settings: TrainingSettings) -> str:

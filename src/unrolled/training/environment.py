@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ import torch
 from unrolled.engines.native.compiler import find_compiler
 from unrolled.errors import SettingsError
 from unrolled.net import Net
+from unrolled.net.quiet import forked_random
 from unrolled.settings import Settings, TrainingSettings
 from unrolled.training.allocator import kept_memory
 
@@ -57,11 +58,6 @@ def pick_device(name: str) -> torch.device:
             f"device: {name} was asked for, this PyTorch sees {torch.cuda.device_count()} GPUs"
         )
     return device
-
-
-def forked_random(device: torch.device) -> AbstractContextManager[None]:
-    """Keep torch's random states, those of the CPU and of this device, as they are over a block."""
-    return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
 
 
 @contextmanager

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,8 +15,8 @@ from torch import nn
 from unrolled.data import Batch, Batches, Corpus, Examples, Window, Windows, lane_bounds
 from unrolled.errors import TextError, UsageError
 from unrolled.net import Net
+from unrolled.net.quiet import undisturbed
 from unrolled.sample import Reader, log_softmax
-from unrolled.training.environment import forked_random
 from unrolled.training.learner import judge, on_device
 from unrolled.training.losses import Loss
 
@@ -45,18 +44,6 @@ class Evaluation:
     def bits(self) -> float:
         """Mean loss a target, in bits."""
         return self.nats / math.log(2)
-
-
-@contextmanager
-def undisturbed(net: nn.Module) -> Iterator[None]:
-    """Put a net in evaluation mode for a while; random states and mode are as before afterwards."""
-    training = net.training
-    with forked_random(next(net.parameters(), torch.empty(0)).device):
-        net.eval()
-        try:
-            yield
-        finally:
-            net.train(training)
 
 
 def evaluate(

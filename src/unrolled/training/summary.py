@@ -9,7 +9,7 @@ from torch import Tensor
 
 from unrolled.data import Batch, Window
 from unrolled.net import Net
-from unrolled.training.evaluation import undisturbed
+from unrolled.net.quiet import undisturbed
 from unrolled.training.learner import on_device
 from unrolled.training.losses import NO_TARGET
 
