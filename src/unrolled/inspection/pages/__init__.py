@@ -1,0 +1,1 @@
+"""Pages: what was found, as one HTML file that needs nothing else, neither a network nor a server."""

@@ -1,0 +1,82 @@
+"use strict";
+
+/**
+ * Draw curves over a common x in `place`; drag to zoom, double-click to see all again.
+ *
+ * `lines` are {label, values, colour: 1…6, dash, band: [low, high]}; `options` are {title, xLabel, yLabel, xLog,
+ * yLog, marks: [{x, label}], sync, height, format}. A table of the same numbers is the caller's. Returns an
+ * object whose `set(x, lines)` shows other numbers.
+ */
+function curves(place, x, lines, options = {}) {
+  const held = { plot: null, x, lines };
+  const width = () => Math.max(240, place.clientWidth);
+  const draw = () => {
+    held.plot?.destroy();
+    held.plot = new uPlot(plotOptions(held.lines, options, width()), plotData(held), place);
+  };
+  held.set = (values, others) => { held.x = values; held.lines = others; draw(); };
+  place.classList.add("curve");
+  themed(draw);
+  new ResizeObserver(() => {
+    if (held.plot && held.plot.width !== width()) held.plot.setSize({ width: width(), height: options.height ?? 260 });
+  }).observe(place);
+  return held;
+}
+
+function plotData({ x, lines }) {
+  return [x, ...lines.flatMap((line) => (line.band ? [line.values, ...line.band] : [line.values]))];
+}
+
+function plotOptions(lines, options, width) {
+  const ink = colour("soft"), grid = colour("faint");
+  const axis = { stroke: ink, font: `12px ${colour("sans")}`, labelFont: `12px ${colour("sans")}`,
+    grid: { stroke: grid, width: 1 }, ticks: { stroke: grid, width: 1 }, labelSize: 18 };
+  const series = [{ label: options.xLabel ?? "x" }], bands = [];
+  for (const line of lines) {
+    const stroke = colour(`line-${line.colour ?? 1}`);
+    series.push({ label: line.label, stroke, width: 2, dash: line.dash, spanGaps: true,
+      points: { show: line.values.length < 40, size: 5, stroke, fill: stroke }, value: (_, v) => (v === null ? "–" : plainNumber(v)) });
+    if (line.band) {
+      const edge = { stroke: "transparent", width: 0, points: { show: false } };
+      series.push({ ...edge, label: `${line.label}, high` }, { ...edge, label: `${line.label}, low` });
+      bands.push({ series: [series.length - 2, series.length - 1], fill: `${stroke}33` });
+    }
+  }
+  return {
+    title: options.title, width, height: options.height ?? 260, series, bands,
+    scales: { x: { time: false, distr: options.xLog ? 3 : 1, log: 10 }, y: { distr: options.yLog ? 3 : 1, log: 10 } },
+    axes: [{ ...axis, label: options.xLabel, values: options.xLog ? logged : (_, splits) => splits.map(plainNumber) },
+      { ...axis, label: options.yLabel, size: 64, values: options.yLog ? logged : (_, splits) => splits.map(plainNumber) }],
+    cursor: { sync: options.sync ? { key: options.sync } : undefined, drag: { x: true, y: false } },
+    legend: { show: true },
+    hooks: { draw: [(plot) => (options.marks ?? []).forEach((mark) => drawMark(plot, mark))] },
+  };
+}
+
+/** Return the ticks of an axis of logarithms: only powers of ten are written. */
+const logged = (_, splits) => splits.map((v) => (v !== null && Math.abs(Math.log10(v) - Math.round(Math.log10(v))) < 1e-9 ? plainNumber(v) : ""));
+
+/** Write a number as people do: four digits, and a power of ten where it is far from 1. */
+function plainNumber(value) {
+  if (value === null || value === undefined) return "–";
+  const size = Math.abs(value);
+  if (size !== 0 && (size < 1e-3 || size >= 1e7)) return value.toExponential(size < 1e-3 || size >= 1e7 ? 1 : 3).replace("e-", "e−").replace("e+", "e").replace(/\.0e/, "e").replace(/^-/, "−");
+  return Number(value.toPrecision(4)).toLocaleString("en", { maximumFractionDigits: 6 }).replace("-", "−");
+}
+
+function drawMark(plot, { x, label }) {
+  const [left, { ctx, bbox }] = [plot.valToPos(x, "x", true), plot];
+  if (!(left >= bbox.left && left <= bbox.left + bbox.width)) return;
+  ctx.save();
+  ctx.strokeStyle = ctx.fillStyle = colour("focus");
+  ctx.lineWidth = devicePixelRatio;
+  ctx.setLineDash([6 * devicePixelRatio, 4 * devicePixelRatio]);
+  ctx.beginPath();
+  ctx.moveTo(left, bbox.top);
+  ctx.lineTo(left, bbox.top + bbox.height);
+  ctx.stroke();
+  ctx.font = `${12 * devicePixelRatio}px ${colour("sans")}`;
+  const room = ctx.measureText(label).width, after = left + 6 * devicePixelRatio;
+  ctx.fillText(label, after + room > bbox.left + bbox.width ? left - room - 6 * devicePixelRatio : after, bbox.top + 14 * devicePixelRatio);
+  ctx.restore();
+}
