@@ -47,6 +47,7 @@ _HOME = {
     "resume": "unrolled.training",
     "fit": "unrolled.training",
     "evaluate": "unrolled.training",
+    "inspect": "unrolled.inspection",
     "record": "unrolled.inspection",
     "Recording": "unrolled.inspection",
     "Listener": "unrolled.training",

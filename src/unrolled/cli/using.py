@@ -128,7 +128,7 @@ def _sample_job(path: Path, cell: str | None, options: SampleOptions, as_json: b
     from unrolled.runs.jobs import sampling_job
     from unrolled.sample import pieces_of
 
-    job = sampling_job(path, options.model, _cells(options.model or path, cell), _warn)
+    job = sampling_job(path, options.model, cells_of(options.model or path, cell), _warn)
     for note in job.notes:
         _warn(note)
     seed = torch.Generator().seed() if options.seed is None else options.seed
@@ -243,10 +243,10 @@ def _evaluate_examples(net: Net, path: str, as_json: bool) -> None:
 def _load(run: Path, cell: str | None) -> Net:
     from unrolled.runs.model import load_checkpoint
 
-    return load_checkpoint(run, _cells(run, cell), _warn)
+    return load_checkpoint(run, cells_of(run, cell), _warn)
 
 
-def _cells(run: Path, cell: str | None) -> Mapping[str, type[Cell]]:
+def cells_of(run: Path, cell: str | None) -> Mapping[str, type[Cell]]:
     """Return the classes that ``--cell`` names; say so if their source is not what the run began with."""
     if cell is None:
         return {}

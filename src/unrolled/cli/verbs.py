@@ -138,6 +138,49 @@ def evaluate(
     using.evaluate(run, text, cell, (lanes, window, skip_unseen, weights), json)
 
 
+def inspect(
+    run: RunPath,
+    text: Annotated[
+        str | None,
+        Parameter(
+            help="A text file, a name of the catalog, or - [default: the run's own validation text].",
+            allow_leading_hyphen=True,
+        ),
+    ] = None,
+    *,
+    output: Annotated[
+        Path | None, Parameter(name=["--output", "-o"], help="The page [default: RUN/inspection.html].")
+    ] = None,
+    length: Annotated[int, Parameter(help="Read so many symbols of it [default: 20000].")] = 20_000,
+    longest: Annotated[
+        int, Parameter(help="Longest context of the memory ruler; 0 leaves it out [default: 1000].")
+    ] = 1000,
+    predicate: Annotated[
+        list[str] | None,
+        Parameter(help="Hold units against a function of yours too, PATH.py:NAME; repeatable."),
+    ] = None,
+    regex: Annotated[
+        list[str] | None,
+        Parameter(help="Hold units against the matches of NAME=PATTERN too; repeatable."),
+    ] = None,
+    megabytes: Annotated[
+        float, Parameter(help="The page's size at most; 0 keeps every unit [default: 3].")
+    ] = 3.0,
+    skip_unseen: Annotated[bool, Parameter(help="Leave out what the vocabulary lacks.")] = False,
+    cell: OwnCell = None,
+    json: Json = False,
+) -> None:
+    """Show what a model's units learned, on one page that opens anywhere.
+
+    The page colours the text by any unit, shows the five best guesses under each symbol, which units know
+    something of the text, how far back the model remembers, and how far its gates are open.
+    """
+    from unrolled.cli import looking
+
+    wanted = looking.Wanted(length, longest, tuple(predicate or ()), tuple(regex or ()), skip_unseen)
+    looking.inspect(run, text, cell, wanted, (output, megabytes), json)
+
+
 def bench(
     *,
     cells: Annotated[

@@ -81,13 +81,19 @@ class Corpus:
 
     @classmethod
     def from_text(
-        cls, text: Text, *, units: Units = "char", vocab: Vocab | None = None, boundary: str | None = None
+        cls,
+        text: Text,
+        *,
+        units: Units = "char",
+        vocab: Vocab | None = None,
+        boundary: str | None = None,
+        skip_unseen: bool = False,
     ) -> Corpus:
         """Encode a text that is in memory, as ``open`` does with a file of it; no cache is involved."""
         units = _checked(units, vocab, boundary)
         sources = [Source(None, as_bytes(text))]
         found = scan(sources, units)
-        vocab = _vocab_for(found, units, vocab, sources, skip_unseen=False)
+        vocab = _vocab_for(found, units, vocab, sources, skip_unseen)
         to_ids, to_starts = io.BytesIO(), io.BytesIO()
         made = encode(sources, vocab, boundary, to_ids, to_starts)
         ids = np.frombuffer(to_ids.getvalue(), id_type(vocab))

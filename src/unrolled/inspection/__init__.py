@@ -3,6 +3,7 @@
 from unrolled.inspection.closing import compared, structure, yardstick
 from unrolled.inspection.copies import Novelty, novelty
 from unrolled.inspection.gates import Saturation, saturation
+from unrolled.inspection.inspecting import Inspection, inspect
 from unrolled.inspection.predicates import PREDICATES, Predicate, from_file, from_function, from_regex
 from unrolled.inspection.recording import Recording, record
 from unrolled.inspection.repeats import Repetition, repetition, repetition_by_temperature
@@ -15,6 +16,7 @@ __all__ = [
     "PREDICATES",
     "Finding",
     "Findings",
+    "Inspection",
     "Memory",
     "Novelty",
     "Predicate",
@@ -29,6 +31,7 @@ __all__ = [
     "from_file",
     "from_function",
     "from_regex",
+    "inspect",
     "measure_memory",
     "novelty",
     "record",

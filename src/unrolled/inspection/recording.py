@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from unrolled.cells import Cell, GatedCell, map_state, named_tensors
+from unrolled.data import Vocab
 from unrolled.errors import UsageError
 from unrolled.inspection.activations import GateReader
 from unrolled.inspection.reading import check_reads_text, checked_ids, document_starts, shown
@@ -47,9 +48,15 @@ class Recording:
     """The guesses' probabilities, [T, k]."""
     state: State
     """The net's state after the text, to go on from."""
+    vocab: Vocab | None = None
+    """What the net's ids stand for."""
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def shown(self, ids: NDArray[np.int64]) -> list[str]:
+        """Return the text of ids [N], guesses for example, each as in ``symbols``."""
+        return shown(self.vocab, ids)
 
     def is_gate(self, name: str) -> bool:
         """Tell whether a series is a gate's, and not a field of the state."""
@@ -59,6 +66,11 @@ class Recording:
     def layers(self) -> list[str]:
         """The recurrent layers, in order."""
         return list(dict.fromkeys(self.layer_of.values()))
+
+    def _repr_html_(self) -> str:
+        from unrolled.inspection.inspecting import Inspection
+
+        return Inspection.of(self)._repr_html_()
 
 
 def record(model: Net, ids: Iterable[int], *, state: State | None = None, top: int = 5) -> Recording:
@@ -140,6 +152,7 @@ class _Walk:
             self.guesses,
             self.probabilities,
             map_state(torch.clone, self.state),
+            self.net.vocab,
         )
 
     def _block(self, begin: int, end: int, seen: dict[str, list[tuple[Tensor, Any]]]) -> None:

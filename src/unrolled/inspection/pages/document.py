@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from typing import Any
 
+_MORE = {"inspection": ("grid",)}
 _STYLE = re.compile(r"<style>(.*?)</style>", re.DOTALL)
 
 
@@ -32,14 +33,15 @@ def document(
     whose style sheets are allowed.
     """
     styles = ["".join(_static(name) for name in ("uplot.css", "common.css", f"{page}.css"))]
-    scripts = [_static("uplot.js"), "".join(_static(f"{n}.js") for n in ("common", "curves", page))]
+    own = ("common", "curves", *_MORE.get(page, ()), page)
+    scripts = [_static("uplot.js"), "".join(_static(f"{name}.js") for name in own)]
     allowed = [*styles, *(style for picture in pictures for style in _STYLE.findall(picture))]
     policy = (
         f"default-src 'none'; script-src {_hashes(scripts)}; style-src {_hashes(allowed)}; base-uri 'none'"
     )
     blocks = [_block("data", "application/json", as_json(data))]
     for name, raw in (arrays or {}).items():
-        blocks.append(_block(name, "text/plain", base64.b64encode(raw).decode("ascii")))
+        blocks.append(_block(f"array-{name}", "text/plain", base64.b64encode(raw).decode("ascii")))
     head = [
         '<meta charset="utf-8">',
         f'<meta http-equiv="Content-Security-Policy" content="{policy}; form-action \'none\'">',

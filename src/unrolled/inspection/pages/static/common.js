@@ -5,7 +5,7 @@ const data = JSON.parse(document.getElementById("data").textContent);
 
 /** Return the raw bytes of the array `name`, or none. */
 function bytes(name) {
-  const block = document.getElementById(name);
+  const block = document.getElementById(`array-${name}`);
   if (!block) return new Uint8Array(0);
   const text = block.textContent;
   if (Uint8Array.fromBase64) return Uint8Array.fromBase64(text);

@@ -37,7 +37,7 @@ function plotOptions(lines, options, width) {
     series.push({ label: line.label, stroke, width: 2, dash: line.dash, spanGaps: true,
       points: { show: line.values.length < 40, size: 5, stroke, fill: stroke }, value: (_, v) => (v === null ? "–" : plainNumber(v)) });
     if (line.band) {
-      const edge = { stroke: "transparent", width: 0, points: { show: false } };
+      const edge = { stroke: "transparent", width: 0, points: { show: false }, class: "edge" };
       series.push({ ...edge, label: `${line.label}, high` }, { ...edge, label: `${line.label}, low` });
       bands.push({ series: [series.length - 2, series.length - 1], fill: `${stroke}33` });
     }

@@ -1,0 +1,131 @@
+"""The verbs that look inside: inspect."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unrolled.errors import UsageError
+
+if TYPE_CHECKING:
+    from unrolled.inspection import Inspection, Predicate
+
+INSPECTION = "inspection.html"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What an inspection reads, and what units are held against beside the shipped predicates."""
+
+    length: int
+    longest: int
+    predicates: tuple[str, ...]
+    regexes: tuple[str, ...]
+    skip_unseen: bool
+
+
+def inspect(
+    run: Path,
+    text: str | None,
+    cell: str | None,
+    wanted: Wanted,
+    to: tuple[Path | None, float],
+    as_json: bool,
+) -> None:
+    """Let a model read a text, and write the page."""
+    output, megabytes = to
+    if megabytes < 0:
+        raise UsageError(f"--megabytes: wanted 0 or more, came {megabytes:g}; 0 keeps every unit")
+    if wanted.length < 1 or wanted.longest < 0:
+        came = f"--length {wanted.length}" if wanted.length < 1 else f"--longest {wanted.longest}"
+        raise UsageError(f"wanted a length of 1 or more and a longest context of 0 or more, came {came}")
+    output = _page(run, output)
+    predicates = _predicates(wanted)
+    from unrolled.cli.using import cells_of
+    from unrolled.inspection import inspect as look
+
+    found = look(
+        run,
+        sys.stdin.buffer.read() if text == "-" else text,
+        length=wanted.length,
+        longest=wanted.longest,
+        predicates=predicates,
+        skip_unseen=wanted.skip_unseen,
+        cells=cells_of(run, cell),
+        say=lambda message: print(f"note: {message}", file=sys.stderr),
+    )
+    size = found.write(output, megabytes=megabytes or None)
+    if as_json:
+        print(json.dumps({"page": str(output), "bytes": size, **_summary(found)}, ensure_ascii=False))
+        return
+    for finding in found.findings.found[:10] if found.findings is not None else ():
+        print(finding.words)
+    if found.memory is not None:
+        print(found.memory.sentence)
+    print(f"The page is {output}, {size / 1e6:.1f} MB; it opens in any browser, without a network")
+
+
+def _page(run: Path, output: Path | None) -> Path:
+    """Return where the page goes; a checkpoint's own directory holds nothing else than a checkpoint."""
+    from unrolled.runs.checkpoint import is_checkpoint
+
+    if output is None:
+        if is_checkpoint(run):
+            raise UsageError("a checkpoint takes no page into its directory; say where with -o page.html")
+        return run / INSPECTION
+    if output.is_dir() or not output.parent.is_dir():
+        what = "a directory" if output.is_dir() else f"in {output.parent}, which is no directory"
+        raise UsageError(f"-o: wanted a file to write, came {output}, {what}; name one such as page.html")
+    return output
+
+
+def _predicates(wanted: Wanted) -> tuple[Predicate, ...]:
+    from unrolled.inspection import PREDICATES, from_file, from_regex
+
+    own = [from_file(reference) for reference in wanted.predicates]
+    for given in wanted.regexes:
+        name, equals, pattern = given.partition("=")
+        if not equals or not name or not pattern:
+            raise UsageError(f"--regex: wanted NAME=PATTERN, came {given!r}; for example 'year=1[89]\\d\\d'")
+        own.append(from_regex(name, pattern))
+    return (*PREDICATES, *own)
+
+
+def _summary(found: Inspection) -> dict[str, Any]:
+    """Return the numbers behind a page."""
+    findings, memory = found.findings, found.memory
+    return {
+        "facts": dict(found.facts),
+        "notes": list(found.notes),
+        "tries": findings.tries if findings is not None else 0,
+        "found": [
+            {
+                "words": one.words,
+                "series": one.series,
+                "unit": one.unit,
+                "predicate": one.predicate.name,
+                "r": one.r,
+                "beyond": one.beyond,
+                "threshold": one.threshold,
+            }
+            for one in (findings.found if findings is not None else ())
+        ],
+        "memory": None
+        if memory is None
+        else {
+            "used": memory.used,
+            "enough": memory.enough,
+            "window": memory.window,
+            "fades": memory.fades,
+            "context": memory.context.tolist(),
+            "excess": memory.excess.tolist(),
+            "sentence": memory.sentence,
+        },
+        "gates": [
+            {"layer": g.layer, "gate": g.gate, "always_open": g.always_open, "always_closed": g.always_closed}
+            for g in found.saturation
+        ],
+    }
