@@ -16,30 +16,11 @@ from unrolled.errors import UsageError
 from unrolled.inspection import controls
 from unrolled.inspection.predicates import PREDICATES, from_function, from_regex
 from unrolled.inspection.rules import depth
-from unrolled.inspection.units import LEAST_R, find_units, units_of_span
+from unrolled.inspection.units import LEAST_BEYOND, find_units, units_of_span
+
+from .writing import speech
 
 Series = dict[str, NDArray[np.float32]]
-
-
-def speech(seed: int, length: int) -> list[str]:
-    """Return random words in sentences, some of them in quotes or in brackets inside brackets."""
-    draw = random.Random(seed)
-    words = ["".join(draw.choices("abcdefghijklm", k=draw.randint(1, 8))) for _ in range(50)]
-
-    def phrase(level: int) -> str:
-        parts = []
-        for _ in range(draw.randint(2, 8)):
-            word = draw.choice(words)
-            if level < 2 and draw.random() < 0.2:
-                left, right = draw.choice(['""', "()", "[]"][level > 0 :])
-                word = left + phrase(level + 1) + right
-            parts.append(word)
-        return " ".join(parts)
-
-    text = ""
-    while len(text) < length:
-        text += phrase(0).capitalize() + draw.choice([". ", ".\n", "! ", ": 12\n"])
-    return list(text[:length])
 
 
 def ids_of(symbols: list[str]) -> Tensor:
@@ -85,7 +66,7 @@ def test_a_planted_unit_is_found_first_with_the_right_words(seed: int) -> None:
     best = found.found[0]
     assert (best.series, best.unit, best.predicate.name) == ("q.h", 3, "double-quotes")
     assert best.words == "unit 2/3: on inside double quotes, r = 1.00"
-    assert best.beyond > 0.8 > best.threshold >= LEAST_R
+    assert best.beyond > 0.8 > best.threshold >= np.float32(LEAST_BEYOND)
     assert {finding.unit for finding in found.found} == {3}
     assert found.r["q.h"].shape == (11, len(PREDICATES)) and found.tries > 18
 

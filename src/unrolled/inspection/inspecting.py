@@ -27,6 +27,8 @@ from unrolled.runs.model import load_checkpoint
 LONGEST = 1000
 """The longest context that the memory ruler tries, where nobody says."""
 POSITIONS = 128
+LEAST_READ = 200
+"""Symbols without which nothing is told of the memory."""
 MEGABYTES = 3.0
 """The size of a page, where nobody says."""
 
@@ -136,16 +138,21 @@ def inspect(
 def _memory(
     net: Net, read: Passage, run: Run | None, wanted: int, say: Say
 ) -> tuple[Memory | None, tuple[str, ...]]:
-    """Measure the memory, with a shorter ruler where the text is short."""
+    """Measure the memory, with a shorter ruler where the text is short.
+
+    Of a ruler that is no longer than the training window nobody can tell whether that was needed.
+    """
     if wanted == 0:
         return None, ()
     longest = min(wanted, len(read.ids) // 2)
-    if longest < 2 or len(read.ids) - longest < 2:
-        return None, (f"a memory ruler needs 4 symbols or more, the text has {len(read.ids)}",)
+    if len(read.ids) < LEAST_READ:
+        return None, (f"the memory ruler needs {LEAST_READ} symbols or more, came {len(read.ids)}",)
     say(f"measuring what is lost with less than {longest:,} symbols of context")
     window = None
     if run is not None:
         window = max(run.settings.data.window, run.settings.training.reach)
+    if window is not None and window >= longest:
+        window = None
     positions = min(POSITIONS, len(read.ids) - longest)
     return measure_memory(net, read.ids, window=window, longest=longest, positions=positions), ()
 

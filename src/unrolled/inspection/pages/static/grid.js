@@ -1,7 +1,7 @@
 "use strict";
 
 /** Ends of the scale of colours, full −1 and full +1: blue and green of unlike hue for every kind of colour vision. */
-const ENDS = { light: [[38, 84, 214], [84, 168, 8]], dark: [[92, 140, 255], [126, 206, 40]] };
+const ENDS = { light: [[66, 50, 200], [88, 188, 20]], dark: [[112, 106, 250], [112, 222, 64]] };
 const PLAIN = { light: { card: "#ffffff", ink: "#1b2430", soft: "#8a94a0", focus: "#d1590b" }, dark: { card: "#171d24", ink: "#e6eaef", soft: "#7f8b98", focus: "#ffa04d" } };
 const GUESS = { light: [226, 104, 16], dark: [255, 150, 60] };
 const STEPS = 127;

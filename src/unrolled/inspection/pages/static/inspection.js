@@ -78,7 +78,7 @@ function showFound() {
   byId("found-list").append(table(["unit", "r", "beyond the last symbols", "had to exceed", ""], found.list.map(lineOf), "Discoveries"));
   if (found.count > found.list.length) byId("found-list").append(make("p", { class: "soft" }, `The best ${found.list.length} of ${count(found.count)}.`));
   byId("found-how").append(
-    make("p", {}, "On both halves of the text, with one sign: the unit's correlation with the fact, and with what the last two symbols do not tell of it, is 0.3 or more; and the latter beats what all units and facts together reach by chance in one text of a hundred, as 200 turns of the text against the states show, and the best of 512 random units that only forget. The numbers are those of the second half, which had no part in the choice."),
+    make("p", {}, "On both halves of the text, with one sign: the unit's correlation with the fact is 0.3 or more, and with what the last two symbols do not tell of it 0.45 or more, a fifth of its variance; and the latter beats what all units and facts together reach by chance in one text of a hundred, as 200 turns of the text against the states show, and the best of 512 random units that only forget. The numbers are those of the second half, which had no part in the choice."),
     ...found.left_out.map(([name, why]) => make("p", { class: "soft small" }, "Not tried: ", theirs(name), " – ", why)));
 }
 
