@@ -317,3 +317,19 @@ def lab(linear: NDArray[np.float64]) -> NDArray[np.float64]:
     f = np.cbrt(xyz / np.array([0.9505, 1.0, 1.089]))
     found: NDArray[np.float64] = np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
     return found
+
+
+def test_a_notebook_shows_the_page_in_a_frame_that_can_touch_nothing(
+    recording: Recording, open_page: OpenPage
+) -> None:
+    page = open_page(f"<!doctype html><p>A notebook</p>{recording._repr_html_()}").page
+    frame = page.frames[1]
+    frame.wait_for_function("performance.getEntriesByName('drawn').length")
+    assert frame.locator("#panes h3").first.inner_text().startswith("on inside double quotes")
+    assert (
+        frame.evaluate("(() => { try { return parent.document.title; } catch { return 'out of reach'; } })()")
+        == "out of reach"
+    )
+    frame.locator("#text").focus()
+    page.keyboard.press("ArrowRight")
+    assert frame.evaluate("seen.unit.unit") == 4
