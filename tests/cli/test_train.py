@@ -54,7 +54,7 @@ def test_the_next_commands_work_as_they_are_printed(cli: Any, here: Path) -> Non
 
     said = cli("train", "a.txt", *TINY, "--cell", "my.py:Leaky")
     following = [shlex.split(line)[1:] for line in said.out.splitlines() if line.startswith("  unrolled ")]
-    assert [words[0] for words in following] == ["sample", "eval", "resume"]
+    assert [words[0] for words in following] == ["sample", "eval", "inspect", "resume"]
     following[0][following[0].index("The ")] = "the "
     for words in following:
         assert cli(*words).code == 0

@@ -155,6 +155,7 @@ def _uses(run: Run, net: Net) -> list[str]:
         return [
             f'  unrolled sample {run.words} --prime "The " --temperature 0.7',
             f"  unrolled eval {run.words} {_text_of(run)}",
+            f"  unrolled inspect {run.words}",
         ]
     asked = [field.name for field in net.fields if field.name not in net.target_names]
     given = ", ".join(f'"{name}": ...' for name in asked)
