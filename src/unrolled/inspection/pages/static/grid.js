@@ -1,7 +1,7 @@
 "use strict";
 
 /** Ends of the scale of colours, full −1 and full +1: blue and green of unlike hue for every kind of colour vision. */
-const ENDS = { light: [[66, 50, 200], [88, 188, 20]], dark: [[112, 106, 250], [112, 222, 64]] };
+const ENDS = { light: [[40, 70, 208], [100, 196, 0]], dark: [[84, 112, 250], [124, 230, 50]] };
 const PLAIN = { light: { card: "#ffffff", ink: "#1b2430", soft: "#8a94a0", focus: "#d1590b" }, dark: { card: "#171d24", ink: "#e6eaef", soft: "#7f8b98", focus: "#ffa04d" } };
 const GUESS = { light: [226, 104, 16], dark: [255, 150, 60] };
 const STEPS = 127;
@@ -193,16 +193,16 @@ class Grid {
     }
   }
 
-  /** Return the symbol at a point of the canvas, or null. */
+  /** Return the symbol at a point of the canvas, a row's last one beyond its end, or null below all rows. */
   at(px, py) {
     const row = Math.floor((py + this.top - 6) / this.rowHeight);
     if (row < 0 || row >= this.rows.length) return null;
     let x = 8;
     for (let t = this.rows[row][0]; t < this.rows[row][1]; t++) {
       x += this.source.width(t) * this.cell;
-      if (px < x) return px < 0 ? null : t;
+      if (px < x) return t;
     }
-    return null;
+    return this.rows[row][1] - 1;
   }
 
   /** Return the row that holds symbol `t`. */
