@@ -134,19 +134,19 @@ def _training(run: Run, effort: Effort, notes: list[str]) -> TrainingText | None
 
 def _facts(run: Run, model: _Model, lines: Mapping[str, Curve]) -> Json:
     updates = [int(curve["update"][-1]) for curve in lines.values()] + run.updates()[:1]
-    ends = [curve for curve in lines.values()]
     speed = lines["train"]["chars_per_second"] if "train" in lines else np.empty(0)
     return {
         "name": run.directory.name or str(run.directory),
         "path": str(run.directory),
         "text": _text(run),
+        "text_id": run.source.text_sha256,
         "reads_text": reads_text(run),
         "unit": _unit(run, model.net),
         "net": _net(run, model.spec),
         "parameters": sum(map(_count, model.weights.values())) if model.weights is not None else None,
         "updates": max(updates, default=0),
-        "epochs": max((float(curve["epoch"][-1]) for curve in ends), default=0.0),
-        "seconds": max((float(curve["seconds"][-1]) for curve in ends), default=None),
+        "epochs": max((float(curve["epoch"][-1]) for curve in lines.values()), default=0.0),
+        "seconds": max((float(curve["seconds"][-1]) for curve in lines.values()), default=None),
         "chars_per_second": float(np.median(speed)) if len(speed) else None,
         "best": _best(lines.get("validation")),
         "last_train": _point(lines["train"], -1) if "train" in lines else None,

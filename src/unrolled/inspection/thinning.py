@@ -18,9 +18,9 @@ Curve = dict[str, NDArray[np.float64]]
 
 POINTS = 2000
 """How many points a curve has at most."""
-UPDATES = 24
+UPDATES = 20
 """How many updates the table of sizes has at most."""
-STEPS = 50
+STEPS = 25
 """How many steps of a window it has at most."""
 
 _PLACES = ("update", "epoch", "seconds")

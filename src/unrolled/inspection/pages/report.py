@@ -37,7 +37,17 @@ def gathered(
     found = [summarised(run, cells, effort) for run in opened]
     for one, name in zip(found, names([run.directory for run in opened]), strict=True):
         one["name"] = name
+    _tell_texts_apart(opened, found)
     return found
+
+
+def _tell_texts_apart(runs: list[Run], found: list[dict[str, Any]]) -> None:
+    """Name texts by as much of their paths as tells them from the other runs' texts."""
+    single = [n for n, run in enumerate(runs) if len(run.source.text) == 1]
+    paths = list(dict.fromkeys(Path(runs[n].source.text[0]) for n in single))
+    name_of = dict(zip(paths, names(paths), strict=True))
+    for n in single:
+        found[n]["text"] = name_of[Path(runs[n].source.text[0])]
 
 
 def page(runs: list[dict[str, Any]]) -> str:

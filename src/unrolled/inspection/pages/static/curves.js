@@ -32,7 +32,7 @@ function plotOptions(lines, options, width) {
   const ink = colour("soft"), grid = colour("faint");
   const axis = { stroke: ink, font: `12px ${colour("sans")}`, labelFont: `12px ${colour("sans")}`,
     grid: { stroke: grid, width: 1 }, ticks: { stroke: grid, width: 1 }, labelSize: 18 };
-  const series = [{ label: options.xLabel ?? "x" }], bands = [];
+  const series = [{ label: options.xLabel ?? "x", value: (_, v) => plainNumber(v) }], bands = [];
   for (const line of lines) {
     const stroke = colour(`line-${line.colour ?? 1}`);
     series.push({ label: line.label, stroke, width: 2, dash: line.dash, spanGaps: true,

@@ -28,7 +28,10 @@ function loss(run, nats) {
 function showHead() {
   document.title = SEVERAL ? `${RUNS.length} runs compared` : `Report: ${visible(RUNS[0].name)}`;
   byId("title").append(SEVERAL ? `${RUNS.length} runs compared` : theirs(RUNS[0].name));
-  if (!SEVERAL) byId("lead").append(...sentence(RUNS[0]));
+  if (!SEVERAL) {
+    byId("lead").append(...sentence(RUNS[0]));
+    byId("lead").after(...about(RUNS[0]));
+  }
   else byId("lead").append("What they reached, where they differ, and the course that each took.");
 }
 
@@ -63,19 +66,23 @@ function named(run, at) {
   return make("span", {}, swatch, theirs(run.name));
 }
 
+/** Tell whether a run reached the least of all that learned from its text. */
+function isBest(run) {
+  const rivals = RUNS.filter((other) => other.text_id === run.text_id && other.best);
+  return rivals.length > 1 && run.best !== null && rivals.every((other) => other.best.nats >= run.best.nats);
+}
+
 function showResults() {
   byId("results").hidden = false;
-  const best = Math.min(...RUNS.map((run) => run.best?.nats ?? Infinity));
-  const comparable = new Set(RUNS.map((run) => run.text)).size === 1;
   const heads = ["run", "net", "parameters", "updates", "time", `${TEXTS ? "chars" : "targets"}/s`, "best validation", ...(TEXTS ? ["bits/char"] : []), "at update", "accuracy"];
   const rows = RUNS.map((run, at) => [
     [named(run, at), "name"], [theirs(run.net), "name"], run.parameters === null ? "–" : count(run.parameters), count(run.updates), duration(run.seconds),
     run.chars_per_second === null ? "–" : count(Math.round(run.chars_per_second)),
-    [run.best ? number(run.best.nats, 4) : "–", comparable && run.best?.nats === best ? "number best" : "number"],
+    [run.best ? number(run.best.nats, 4) : "–", isBest(run) ? "number best" : "number"],
     ...(TEXTS ? [run.best ? number(run.best.nats / LN2, 3) : "–"] : []), run.best ? count(run.best.update) : "–", share(run.best?.accuracy ?? run.last_train?.accuracy)]);
   byId("results-table").append(rowsOf(heads, rows, 2, "Results of the runs"));
   const differing = Object.keys(RUNS[0].settings).filter((name) => new Set(RUNS.map((run) => run.settings[name])).size > 1);
-  const others = [...(new Set(RUNS.map((run) => run.text)).size > 1 ? [["text", ...RUNS.map((run) => run.text)]] : []),
+  const others = [...(new Set(RUNS.map((run) => run.text_id)).size > 1 ? [["text", ...RUNS.map((run) => run.text)]] : []),
     ...differing.map((name) => [name, ...RUNS.map((run) => run.settings[name])])];
   byId("settings-table").append(others.length
     ? rowsOf(["setting", ...RUNS.map((run, at) => named(run, at))], others.map((row) => row.map((value) => [theirs(value), "name"])), 1, "Settings that differ")
@@ -142,7 +149,7 @@ function showCharts() {
     const box = make("div", { role: "img", "aria-label": spoken(title, parts, key) });
     byId("charts").append(make("figure", { class: n === 0 && !SEVERAL ? "card wide" : "card" }, make("figcaption", {}, title), box));
     const right = key === "nats" ? BITS : undefined;
-    const options = { xLabel: PLACES.update[0], yLabel: unit, right, sync: "course", height: n === 0 ? 320 : 230,
+    const options = { xLabel: PLACES.update[0], yLabel: unit, right, sync: "course", height: key === "nats" ? 320 : 230,
       format: right ? (v) => `${plainNumber(v)} nats = ${number(v / LN2, 3)} bits` : key === "accuracy" || key === "exact" ? (v) => percent(v, 1) : plainNumber };
     const plot = curves(box, ...joined(parts, key, "update"), options);
     plots.push({ plot, parts, key, options });
@@ -190,44 +197,48 @@ function showThinned() {
 const COLUMNS = { update: "update", epoch: "epoch", seconds: "seconds", nats: LOSS, accuracy: "accuracy", exact: "wholly right", lr: "learning rate", grad_norm: "gradient’s norm", chars_per_second: `${TEXTS ? "chars" : "targets"}/s` };
 const ROWS = 30;
 
-/** Put the numbers behind the curves into a table that is made when it is opened. */
+/** Put the numbers behind the curves into tables that are made when they are opened. */
 function showNumbers() {
-  for (const run of RUNS) for (const [kind, curve] of Object.entries(run.curves)) {
-    const keys = Object.keys(COLUMNS).filter((key) => curve[key]), length = curve.update.length;
-    const rows = [...new Set(Array.from({ length: Math.min(ROWS, length) }, (_, n) => Math.round(n * (length - 1) / Math.max(1, Math.min(ROWS, length) - 1))))];
-    const what = `${kind === "train" ? "Training" : kind === "validation" ? "Validation" : kind} in numbers`;
-    const details = make("details", {}, make("summary", {}, what, ...(SEVERAL ? [": ", theirs(run.name)] : []), rows.length < length ? `, ${ROWS} of ${count(length)} points` : ""));
-    details.addEventListener("toggle", () => details.childElementCount < 2 && details.append(
-      rowsOf(keys.map((key) => (key === "nats" && run.reads_text ? "nats per char" : COLUMNS[key])), rows.map((at) => keys.map((key) => plainNumber(curve[key][at]))), 0, `${what}: ${visible(run.name)}`)));
-    byId("charts").after(details);
-  }
+  const all = make("details", {}, make("summary", {}, "The numbers behind the curves")), parts = [];
+  for (const run of RUNS) for (const [kind, curve] of Object.entries(run.curves)) parts.push([run, kind, curve]);
+  all.addEventListener("toggle", () => all.childElementCount < 2 && parts.forEach((part) => all.append(...numbersOf(...part))));
+  if (parts.length) byId("charts").after(all);
+}
+
+function numbersOf(run, kind, curve) {
+  const keys = Object.keys(COLUMNS).filter((key) => curve[key]), length = curve.update.length, last = Math.max(1, Math.min(ROWS, length) - 1);
+  const rows = [...new Set(Array.from({ length: Math.min(ROWS, length) }, (_, n) => Math.round(n * (length - 1) / last)))];
+  const what = `${kind === "train" ? "training" : kind}${rows.length < length ? `, ${rows.length} of ${count(length)} points` : ""}`;
+  const heads = keys.map((key) => (key === "nats" && run.reads_text ? "nats per char" : COLUMNS[key]));
+  return [make("h3", {}, ...(SEVERAL ? [theirs(run.name), ": "] : []), SEVERAL ? what : what[0].toUpperCase() + what.slice(1)),
+    rowsOf(heads, rows.map((at) => keys.map((key) => plainNumber(curve[key][at]))), 0, `${visible(run.name)}: ${what}`)];
 }
 
 /* One run. */
 
 function showRun(run) {
   const one = byId("one");
-  one.replaceChildren(...[about(run), diary(run), scoresOverStages(run), temperatures(run), sizes(run)].filter(Boolean));
-  for (const start of starts.splice(0)) start();
+  one.replaceChildren(...[SEVERAL ? section("What it was", make("p", {}, ...sentence(run)), ...about(run)) : null, diary(run), scoresOverStages(run), temperatures(run), sizes(run)].filter(Boolean));
 }
-
-const starts = [];
 
 function section(title, ...children) {
   return make("section", {}, make("h2", {}, title), ...children);
 }
 
+/** Return what a run was: facts, what is missing on this page, settings, and the net's picture. */
 function about(run) {
-  const list = make("dl", { class: "facts" }), found = section(SEVERAL ? "What it was" : "The run", SEVERAL ? make("p", {}, ...sentence(run)) : null, list);
+  const list = make("dl", { class: "facts" }), found = [list];
   showFacts(list, facts(run));
-  if (run.notes.length) found.append(make("ul", { class: "notes small" }, ...run.notes.map((note) => make("li", {}, theirs(note)))));
-  found.append(make("details", { open: run.changed.length > 0 && run.changed.length < 7 }, make("summary", {}, run.changed.length ? `${many(run.changed.length, "setting")} not at the default` : "Every setting is at its default"),
-    run.changed.length ? rowsOf(["setting", "here", "default"], run.changed.map((row) => row.map((value) => [theirs(value), "name"])), 3, "Settings that are not at their defaults") : null));
+  if (run.notes.length) found.push(make("ul", { class: "notes small" }, ...run.notes.map((note) => make("li", {}, theirs(note)))));
+  found.push(run.changed.length
+    ? make("details", {}, make("summary", {}, `${many(run.changed.length, "setting")} not at the default`),
+      rowsOf(["setting", "here", "default"], run.changed.map((row) => row.map((value) => [theirs(value), "name"])), 3, "Settings that are not at their defaults"))
+    : make("p", { class: "soft small" }, "Every setting is at its default."));
   if (run.picture) {
     const place = make("div", { class: "picture", tabindex: "0", role: "region", "aria-label": "The net’s picture" });
     const details = make("details", {}, make("summary", {}, "The net as a picture"), place);
     details.addEventListener("toggle", () => place.childElementCount || showPicture(place, run.picture));
-    found.append(details);
+    found.push(details);
   }
   return found;
 }
@@ -307,7 +318,7 @@ function scores({ structure, repetition, novelty }) {
 
 /** Return a loop in words. */
 function loopOf(loop) {
-  return [make("span", { class: "mono" }, "“", theirs([...loop.text].map((c) => (c === "\n" ? "↵" : c)).join("")), "”"), ` ${plainNumber(Number(loop.times.toFixed(1)))} times`];
+  return [make("span", { class: "mono" }, "“", theirs([...loop.text].map((symbol) => (symbol === " " && loop.text.trim() ? " " : shown(symbol))).join("")), "”"), ` ${plainNumber(Number(loop.times.toFixed(1)))} times`];
 }
 
 /* Scores over the stages. */
@@ -319,15 +330,15 @@ function scoresOverStages(run) {
   if (!run.reads_text || !stages.length) return null;
   const kinds = new Map(stages.flatMap((stage) => stage.structure.map((each) => [each.kind, each.words])));
   const rows = [...kinds].map(([kind, words]) => [visible(words), (stage) => stage.structure.find((each) => each.kind === kind)?.share ?? null, stages.at(-1).structure.find((each) => each.kind === kind)?.training ?? null]);
-  const ngram = stages[0].repetition.ngram;
+  const ngram = stages[0].repetition.ngram, yardstick = run.compared && kinds.size > 0;
   rows.push([`runs of ${ngram} characters that came before`, (stage) => stage.repetition.share, null]);
   if (run.compared) rows.push([`runs of ${ngram} characters copied`, (stage) => stage.novelty.copied, null], ["new words", (stage) => stage.novelty.words.share, null], ["new lines", (stage) => stage.novelty.lines.share, null]);
   const cell = (value) => (value === null || value === undefined ? make("td", {}, "–") : level(value));
   const heads = stages.map((stage, at) => make("th", { scope: "col" }, stages.length > 1 ? make("button", { class: "jump", type: "button", title: `Show the stage of update ${count(stage.update)}`, onclick: () => jump.to(at) }, count(stage.update)) : count(stage.update)));
-  const body = rows.map(([words, value, yard]) => make("tr", {}, make("th", { scope: "row" }, words), ...stages.map((stage) => cell(value(stage))), run.compared ? make("td", { class: "yardstick" }, yard === null ? "–" : share(yard)) : null));
-  if (run.compared) body.push(make("tr", {}, make("th", { scope: "row" }, "longest copied span, characters"), ...stages.map((stage) => make("td", {}, count(stage.novelty.longest?.length ?? 0))), make("td", { class: "yardstick" }, "–")));
+  const body = rows.map(([words, value, yard]) => make("tr", {}, make("th", { scope: "row" }, words), ...stages.map((stage) => cell(value(stage))), yardstick ? make("td", { class: "yardstick" }, yard === null ? "–" : share(yard)) : null));
+  if (run.compared) body.push(make("tr", {}, make("th", { scope: "row" }, "longest copied span, characters"), ...stages.map((stage) => make("td", {}, count(stage.novelty.longest?.length ?? 0))), yardstick ? make("td", { class: "yardstick" }, "–") : null));
   const table = make("table", { class: "heat small" }, make("caption", { class: "hidden" }, "Scores of the samples, a column for each update"),
-    make("thead", {}, make("tr", {}, make("th", { scope: "col" }, "after update"), ...heads, run.compared ? make("th", { scope: "col" }, "training text") : null)), make("tbody", {}, ...body));
+    make("thead", {}, make("tr", {}, make("th", { scope: "col" }, "after update"), ...heads, yardstick ? make("th", { scope: "col" }, "training text") : null)), make("tbody", {}, ...body));
   return section("Scores over the stages", make("p", { class: "soft small" }, kinds.size
     ? `Of what a sample opens, the share that it closes as it should${run.compared ? ", beside the training text’s own" : ""}; then how much it repeats itself${run.compared ? " and copies" : ""}. – where there was nothing to score.`
     : `How much a sample repeats itself${run.compared ? " and copies. The training text has too few quotes, brackets and tags for scores of its structure" : ""}.`),
@@ -339,19 +350,20 @@ function scoresOverStages(run) {
 function temperatures(run) {
   const all = run.temperatures;
   if (!all.length) return null;
+  const words = (each) => (each.temperature === 0 ? "0, the likeliest" : plainNumber(each.temperature));
   const rows = all.map((each) => {
     const bar = make("span", { class: "bar", "aria-hidden": "true" });
     bar.style.width = `${5 * (each.share ?? 0)}em`;
-    const head = make("summary", {}, theirs([...each.text.slice(0, 60)].map((c) => (c === "\n" ? " " : c)).join("").trim()), " …");
-    return make("tr", {}, make("th", { scope: "row", class: "number" }, each.temperature === 0 ? "0, the likeliest" : plainNumber(each.temperature)),
-      make("td", {}, make("span", {}, bar, share(each.share))), make("td", {}, ...(each.loop ? loopOf({ ...each.loop, text: each.loop.text.slice(0, 60) }) : ["–"])),
-      make("td", {}, make("details", {}, head, sampleText("", [each.text, "", ""], each.length - [...each.text].length))));
+    return make("tr", {}, make("th", { scope: "row" }, words(each)), make("td", { class: "number" }, share(each.share)), make("td", { class: "bars" }, bar),
+      make("td", {}, ...(each.loop ? loopOf({ ...each.loop, text: [...each.loop.text].slice(0, 60).join("") }) : ["–"])));
   });
+  const samples = all.map((each) => make("details", {}, make("summary", {}, `Temperature ${words(each)}`), sampleText("", [each.text, "", ""], each.length - [...each.text].length)));
   return section("Repetition at each temperature",
-    make("p", { class: "soft small" }, `The newest model wrote ${many(all[0].length, "character")} at each: the share of its runs of ${all[0].ngram} characters that it had written before, and whether it ended in a loop.`),
-    make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Repetition at each temperature" }, make("table", { class: "temperatures small" },
+    make("p", { class: "soft small" }, `The newest model wrote ${many(all[0].length, "character")} at each temperature: the share of the runs of ${all[0].ngram} characters that it had written before, and whether it ended in a loop.`),
+    make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Repetition at each temperature" }, make("table", { class: "temperatures" },
       make("caption", { class: "hidden" }, "Repetition at each temperature"),
-      make("thead", {}, make("tr", {}, ...["temperature", "repeated", "ends in a loop of", "sample"].map((head) => make("th", { scope: "col" }, head)))), make("tbody", {}, ...rows))));
+      make("thead", {}, make("tr", {}, make("th", { scope: "col" }, "temperature"), make("th", { scope: "col", class: "number" }, "repeated"), make("th", { scope: "col" }, ""), make("th", { scope: "col" }, "ends in a loop of"))),
+      make("tbody", {}, ...rows))), make("h3", {}, "What it wrote"), ...samples);
 }
 
 /* What --debug recorded. */
@@ -370,7 +382,7 @@ function heatOf(title, layers, rows, heads, what) {
   const logs = rows.flat().filter((value) => value > 0).map(Math.log10), low = Math.min(...logs), high = Math.max(...logs);
   const cell = (value) => {
     if (value === null || value === undefined) return make("td", {}, "–");
-    const found = make("td", { class: "warm" }, value === 0 ? "0" : value < 0.001 ? value.toExponential(0).replace("e-", "e−") : String(Number(value.toPrecision(2))));
+    const found = make("td", { class: "warm" }, value === 0 ? "0" : value < 0.001 ? value.toExponential(0).replace("e-", "e−") : value.toPrecision(2));
     found.style.setProperty("--level", value > 0 && high > low ? (Math.log10(value) - low) / (high - low) : 0);
     return found;
   };
