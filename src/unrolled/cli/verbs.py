@@ -190,7 +190,7 @@ def report(
     cell: OwnCell = None,
     json: Json = False,
 ) -> None:
-    """Tell how trainings went, on one page: curves, diary, scores; of several, compared."""
+    """Show on one page how a training went, or compare several."""
     from unrolled.cli import looking
 
     looking.report(run, output, cell, json)

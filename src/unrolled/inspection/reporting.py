@@ -1,4 +1,4 @@
-"""What a training report tells of a run, as plain data: curves, diary, scores, repetition, sizes of layers."""
+"""What a training report tells of a run, as plain data: curves, diary, scores, repetition, sizes."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ LISTED = 60
 class Effort:
     """How much time the parts of a report may take, in seconds; None sets no limit.
 
-    Nothing is timed: what a part takes is reckoned from sizes, so that equal runs have equal reports. A core
-    multiplies some 10⁹ weights a second; a step of a layer that no compiled loop runs takes about 1 ms for all
-    temperatures; a training text is read at some 4 million symbols a second.
+    Nothing is timed, what a part takes is reckoned from sizes: a core multiplies some 10⁹ weights a second; a
+    step of a layer that no compiled loop runs takes about 1 ms for all temperatures; a training text is read
+    at some 8 million symbols a second.
     """
 
     seconds: float | None = None
@@ -58,7 +58,7 @@ class Effort:
 
     def reads(self, training: TrainingText) -> bool:
         """Tell whether a training text may be read through."""
-        return self.seconds is None or len(training) <= 4e6 * self.seconds
+        return self.seconds is None or len(training) <= 8e6 * self.seconds
 
 
 def summarised(run: Run, cells: Cells | None = None, effort: Effort | None = None) -> Json:
@@ -128,7 +128,7 @@ def _training(run: Run, effort: Effort, notes: list[str]) -> TrainingText | None
         return None
     if effort.reads(training):
         return training
-    notes.append(f"{left_out}reading the text would take long. They are added by: unrolled report {run.words}")
+    notes.append(f"{left_out}reading the text takes long. With them: unrolled report {run.words}")
     return None
 
 

@@ -65,9 +65,9 @@ def names(directories: list[Path]) -> list[str]:
     found: list[str] = []
     for parts in whole:
         others = [other for other in set(whole) if other != parts]
-        length = next(
-            n for n in range(1, len(parts) + 1) if n == len(parts) or all(o[-n:] != parts[-n:] for o in others)
-        )
+        lengths = range(1, len(parts))
+        apart = (n for n in lengths if all(other[-n:] != parts[-n:] for other in others))
+        length = next(apart, len(parts))
         name = str(Path(*parts[-length:]))
         times = sum(other == parts for other in whole[: len(found)])
         found.append(f"{name} ({times + 1})" if times else name)
