@@ -126,7 +126,7 @@ class Spec:
         try:
             return draw_svg(self)
         except UsageError as error:
-            return f"<p>{escape(str(error))}</p>"
+            return f"<p>{escape(str(error).encode('ascii', 'backslashreplace').decode())}</p>"
 
     def in_phase(self, phase: str | None) -> Spec:
         """Return the net without the layers that don't belong to a phase; None keeps all."""

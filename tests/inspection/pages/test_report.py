@@ -178,6 +178,22 @@ def test_a_run_of_examples_has_curves_and_answers_only(tmp_path: Path, open_page
     assert headings == ["The course of the training", "The diary: what it wrote while it learned"]
 
 
+def test_a_run_without_metrics_diary_model_or_text_has_a_page(
+    run: unrolled.Run, tmp_path: Path, open_page: OpenPage
+) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        text = (run.directory / "config.toml").read_text().replace("book.txt", "gone.txt")
+        (tmp_path / name / "config.toml").write_text(text)
+    opened = open_page(unrolled.report(tmp_path / "one"), width=400).page
+    assert "Nothing was measured yet" in opened.locator("#lead").inner_text()
+    assert opened.locator(".notes li").count() == 2 and "gone.txt" in opened.locator(".notes").inner_text()
+    assert "nothing to draw" in opened.locator("#charts").inner_text()
+    assert "has no samples" in opened.locator("#one").inner_text()
+    both = open_page(unrolled.report(tmp_path / "one", tmp_path / "two")).page
+    assert "equal settings" in both.locator("#settings-table").inner_text()
+
+
 def test_hostile_text_is_shown_as_text(tmp_path: Path, open_page: OpenPage) -> None:
     text = tmp_path / "<b>book.txt"
     text.write_text("\n".join(HOSTILE) * 30, encoding="utf-8")
