@@ -13,8 +13,9 @@ const share = (value) => (value === null || value === undefined ? "–" : percen
 function duration(seconds) {
   if (seconds === null) return "–";
   if (seconds < 100) return `${plainNumber(seconds < 10 ? Number(seconds.toPrecision(2)) : Math.round(seconds))} s`;
-  const minutes = Math.floor(seconds / 60);
-  return seconds < 3600 ? `${minutes} min ${Math.round(seconds - 60 * minutes)} s` : `${count(Math.floor(minutes / 60))} h ${minutes % 60} min`;
+  const whole = Math.round(seconds), minutes = Math.floor(whole / 60);
+  const [large, small] = seconds < 3600 ? [`${minutes} min`, whole % 60 ? ` ${whole % 60} s` : ""] : [`${count(Math.floor(minutes / 60))} h`, minutes % 60 ? ` ${minutes % 60} min` : ""];
+  return large + small;
 }
 
 /** Return a loss in its unit, of a text in bits too. */
@@ -81,6 +82,7 @@ function showResults() {
     [run.best ? number(run.best.nats, 4) : "–", isBest(run) ? "number best" : "number"],
     ...(TEXTS ? [run.best ? number(run.best.nats / LN2, 3) : "–"] : []), run.best ? count(run.best.update) : "–", share(run.best?.accuracy ?? run.last_train?.accuracy)]);
   byId("results-table").append(rowsOf(heads, rows, 2, "Results of the runs"));
+  if (RUNS.some(isBest)) byId("results-table").append(make("p", { class: "soft small" }, "Bold: the least loss of all that learned from the same text."));
   const differing = Object.keys(RUNS[0].settings).filter((name) => new Set(RUNS.map((run) => run.settings[name])).size > 1);
   const others = [...(new Set(RUNS.map((run) => run.text_id)).size > 1 ? [["text", ...RUNS.map((run) => run.text)]] : []),
     ...differing.map((name) => [name, ...RUNS.map((run) => run.settings[name])])];
@@ -105,6 +107,8 @@ const PLACES = { update: ["updates", 1], epoch: ["epochs", 1], seconds: [`time, 
 const BITS = TEXTS ? { label: "bits per char", factor: 1 / LN2 } : undefined;
 const LOSS = RUNS.every((run) => run.unit === "nats") ? "nats" : "loss";
 
+const SPEED = Math.max(...RUNS.map((run) => run.chars_per_second ?? 0)) > 20000 ? 1000 : 1;
+
 const CHARTS = [
   ...(SEVERAL
     ? [["Loss in validation", "nats", ["validation"], LOSS], ["Loss in training", "nats", ["train"], LOSS],
@@ -112,7 +116,7 @@ const CHARTS = [
     : [["Loss", "nats", ["train", "validation"], LOSS], ["Accuracy", "accuracy", ["train", "validation"], "share right"]]),
   ["Examples that are wholly right", "exact", ["validation"], "share"], ["Learning rate", "lr", ["train"], "learning rate"],
   ["Gradient’s norm, before clipping", "grad_norm", ["train"], "norm"],
-  [`Speed of training`, "chars_per_second", ["train"], `${TEXTS ? "chars" : "targets"} per second`],
+  ["Speed of training", "chars_per_second", ["train"], `${SPEED > 1 ? "1,000 " : ""}${TEXTS ? "chars" : "targets"} per second`],
 ];
 
 /** Return the curves of a chart that have numbers: the run, the kind of line, and the numbers by name. */
@@ -132,8 +136,9 @@ function joined(parts, key, place) {
   };
   const lines = parts.map(({ run, at, kind, curve }, n) => {
     const look = SEVERAL ? style(at) : { colour: kind === "validation" ? 2 : 1, dash: kind === "validation" && parts.length > 1 ? [7, 3] : undefined };
+    const values = key === "chars_per_second" ? curve[key].map((value) => value && value / SPEED) : curve[key];
     const band = curve[`${key}_low`] ? [spread(n, curve[`${key}_high`]), spread(n, curve[`${key}_low`])] : undefined;
-    return { label: SEVERAL ? visible(run.name) : kind === "validation" ? "validation" : "training", values: spread(n, curve[key]), band, ...look };
+    return { label: SEVERAL ? visible(run.name) : kind === "validation" ? "validation" : "training", values: spread(n, values), band, ...look };
   });
   return [x, lines];
 }
@@ -150,7 +155,7 @@ function showCharts() {
     byId("charts").append(make("figure", { class: n === 0 && !SEVERAL ? "card wide" : "card" }, make("figcaption", {}, title), box));
     const right = key === "nats" ? BITS : undefined;
     const options = { xLabel: PLACES.update[0], yLabel: unit, right, sync: "course", height: key === "nats" ? 320 : 230,
-      format: right ? (v) => `${plainNumber(v)} nats = ${number(v / LN2, 3)} bits` : key === "accuracy" || key === "exact" ? (v) => percent(v, 1) : plainNumber };
+      format: right ? (v) => `${plainNumber(v)} nats = ${number(v / LN2, 3)} bits` : key === "accuracy" || key === "exact" ? (v) => percent(v, 1) : key === "chars_per_second" ? (v) => plainNumber(v * SPEED) : plainNumber };
     const plot = curves(box, ...joined(parts, key, "update"), options);
     plots.push({ plot, parts, key, options });
   });
