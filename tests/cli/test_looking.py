@@ -17,7 +17,7 @@ def test_a_report_is_written_into_the_run_and_nothing_else_is_touched(cli: Any, 
     before = {path: path.read_bytes() for path in copied.rglob("*") if path.is_file()}
     said = cli("report", copied)
     page = copied / REPORT
-    assert said.code == 0 and said.out == f"{page}: {page.stat().st_size:,} bytes\n" and not said.err
+    assert said.code == 0 and said.out.startswith(f"The page is {page}, 0.1 MB") and not said.err
     assert page.read_text(encoding="utf-8") == unrolled.report(copied)
     after = {path: path.read_bytes() for path in copied.rglob("*") if path.is_file()}
     assert after == before | {page: page.read_bytes()}
@@ -34,7 +34,7 @@ def test_the_numbers_behind_a_page_are_printed_as_one_object(cli: Any, trained: 
     page = tmp_path / "page.html"
     said = cli("report", trained, "-o", page, "--json")
     found = json.loads(said.out)
-    assert found["file"] == str(page) and found["bytes"] == page.stat().st_size
+    assert found["page"] == str(page) and found["bytes"] == page.stat().st_size
     [run] = found["runs"]
     assert run["updates"] == 6 and run["stages"] == [] and "picture" not in run
     assert str(page) in said.err

@@ -149,8 +149,9 @@ def report(directories: tuple[Path, ...], output: Path | None, cell: str | None,
     size = write_page(place, page(numbers))
     if as_json:
         shown = [{key: value for key, value in run.items() if key != "picture"} for run in numbers]
-        print(json.dumps({"file": str(place), "bytes": size, "runs": shown}))
-    print(f"{place}: {size:,} bytes", file=sys.stderr if as_json else sys.stdout)
+        print(json.dumps({"page": str(place), "bytes": size, "runs": shown}))
+    words = f"The page is {place}, {size / 1e6:.1f} MB; it opens in any browser, without a network"
+    print(words, file=sys.stderr if as_json else sys.stdout)
 
 
 def write_page(place: Path, html: str) -> int:
