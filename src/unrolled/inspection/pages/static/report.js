@@ -315,8 +315,8 @@ function scores({ structure, repetition, novelty }) {
   }
   if (repetition) found.push(["repetition", repetition.share === null ? `too short for runs of ${repetition.ngram} characters` : `${share(repetition.share)} of the runs of ${repetition.ngram} characters came before`, ...(repetition.loop ? ["; ends in a loop: ", ...loopOf(repetition.loop)] : [])]);
   for (const each of structure) if (each.opened || each.stray) {
-    const judged = each.opened - each.cut;
-    found.push([visible(each.words), judged ? `${count(each.closed)} of ${count(judged)} closed (${share(each.share)}${each.training === null ? "" : `; training text ${share(each.training)}`})` : "none that could be closed", ...(each.stray ? [`, ${count(each.stray)} without a beginning`] : []), ...(each.cut ? [`, ${count(each.cut)} open at the end`] : [])]);
+    const judged = each.opened - each.cut, done = each.kind === "deeper" || each.kind === "}" ? "as they should be" : "closed";
+    found.push([visible(each.words), judged ? `${count(each.closed)} of ${count(judged)} ${done} (${share(each.share)}${each.training === null ? "" : `; training text ${share(each.training)}`})` : "none to judge", ...(each.stray ? [`, ${count(each.stray)} without a beginning`] : []), ...(each.cut ? [`, ${count(each.cut)} open at the end`] : [])]);
   }
   return found;
 }
