@@ -18,7 +18,7 @@ PUBLIC = {
     "Vocab", "Window", "Windows", "__version__", "chain",
     "detach",
     "evaluate",
-    "fit", "inspect", "load", "read_net", "record", "resume", "text_pieces", "train", "unroll",
+    "fit", "inspect", "load", "read_net", "record", "report", "resume", "text_pieces", "train", "unroll",
 }  # fmt: skip
 
 

@@ -50,6 +50,7 @@ _HOME = {
     "inspect": "unrolled.inspection",
     "record": "unrolled.inspection",
     "Recording": "unrolled.inspection",
+    "report": "unrolled.inspection.pages.report",
     "Listener": "unrolled.training",
 }
 

@@ -1,4 +1,4 @@
-"""The verbs that look inside: inspect."""
+"""The verbs that make pages to look at: inspect, report."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unrolled.errors import UsageError
+from unrolled.errors import UnrolledError, UsageError
 
 if TYPE_CHECKING:
     from unrolled.inspection import Inspection, Predicate
+    from unrolled.runs import Run
 
-INSPECTION = "inspection.html"
+INSPECTION, REPORT = "inspection.html", "report.html"
 
 
 @dataclass(frozen=True)
@@ -129,3 +130,55 @@ def _summary(found: Inspection) -> dict[str, Any]:
             for g in found.saturation
         ],
     }
+
+
+def report(directories: tuple[Path, ...], output: Path | None, cell: str | None, as_json: bool) -> None:
+    """Write the report of one run, or of several, and say where it is."""
+    if not directories:
+        raise UsageError("report needs a run: unrolled report RUN [RUN ...]")
+    if output is None and len(directories) > 1:
+        raise UsageError(f"-o: {len(directories)} runs on one page need its name: -o compared.html")
+    from unrolled.cli.using import cells_of
+    from unrolled.inspection.pages.report import gathered, page
+    from unrolled.runs import Run
+
+    runs = [Run(directory) for directory in directories]
+    cells = {name: cls for run in runs for name, cls in cells_of(run.directory, cell).items()}
+    numbers = gathered(runs, cells)
+    place = output if output is not None else directories[0] / REPORT
+    size = write_page(place, page(numbers))
+    if as_json:
+        shown = [{key: value for key, value in run.items() if key != "picture"} for run in numbers]
+        print(json.dumps({"page": str(place), "bytes": size, "runs": shown}))
+    words = f"The page is {place}, {size / 1e6:.1f} MB; it opens in any browser, without a network"
+    print(words, file=sys.stderr if as_json else sys.stdout)
+
+
+def write_page(place: Path, html: str) -> int:
+    """Put a page in its place, whole or not at all; return its bytes; UsageError where it can't be."""
+    from unrolled.runs.files import replace_file
+
+    data = html.encode()
+    if place.is_dir():
+        raise UsageError(f"-o: {place} is a directory; name a file in it")
+    try:
+        replace_file(place, data)
+    except OSError as error:
+        raise UsageError(f"{place} can't be written: {error.strerror}") from error
+    return len(data)
+
+
+def report_of_training(run: Run, seconds: float) -> tuple[Path | None, str]:
+    """Write the report of a training that has ended; return its place, or None and why there is none.
+
+    It takes little time beside the ``seconds`` of the training. What fails here fails no training.
+    """
+    from unrolled.inspection.pages.report import gathered, page
+    from unrolled.inspection.reporting import Effort
+
+    place = run.directory / REPORT
+    try:
+        write_page(place, page(gathered([run], run.cells, Effort(1 + seconds / 40))))
+    except (OSError, UnrolledError) as error:
+        return None, " ".join(str(error).split())
+    return place, ""

@@ -9,6 +9,7 @@ VERBS = {
     "sample": ("sample", "Write text in the manner of a trained model."),
     "eval": ("evaluate", "Measure how well a model predicts a text."),
     "inspect": ("inspect", "Show what a model's units learned, on one page that opens anywhere."),
+    "report": ("report", "Show on one page how a training went, or compare several."),
     "bench": ("bench", "Measure how fast each engine is here, for built-in cells or one of your own."),
     "info": ("info", "Show versions, devices, and which engine runs each cell and why."),
 }

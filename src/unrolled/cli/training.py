@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from unrolled.cli.looking import report_of_training
 from unrolled.errors import UsageError
 from unrolled.settings import Resolved, resolve, to_tables
 
@@ -130,8 +131,12 @@ def resume(directory: Path, changes: Changes, voice: Voice) -> None:
 
 
 def _conclude(run: Run, terminal: Terminal, voice: Voice) -> None:
+    found = _summary(run)
+    report, why_none = report_of_training(run, found["seconds"])
+    if report is None:
+        terminal.said(f"there is no report of this training: {why_none}")
     if voice.json:
-        print(json.dumps(_summary(run)))
+        print(json.dumps(found))
     if voice.quiet or voice.json:
         return
     training, net = run.settings.training, run.load()
@@ -139,10 +144,11 @@ def _conclude(run: Run, terminal: Terminal, voice: Voice) -> None:
         temperature, prime = training.sample_temperature, training.sample_prime
         text = run.sample(FINAL_LENGTH, prime=prime, temperature=temperature, seed=training.seed)
         terminal.text(f"{FINAL_LENGTH} characters at temperature {temperature:g}", (prime or "") + text)
-    found = _summary(run)
     best, unit = found["best_validation_nats"], net.loss_unit
     scored = f", best validation {best:.4f} {unit}" if best is not None else ""
     print(f"{found['updates']:,} updates in {found['seconds']:.0f} s{scored}. The run is {run.directory}")
+    if report is not None:
+        print(f"The report is {report}")
     further = (
         f"--max-updates {2 * found['updates']}" if training.max_updates else f"--epochs {2 * training.epochs}"
     )

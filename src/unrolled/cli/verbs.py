@@ -181,6 +181,21 @@ def inspect(
     looking.inspect(run, text, cell, wanted, (output, megabytes), json)
 
 
+def report(
+    *run: Annotated[Path, Parameter(help="Run directories; several are compared.")],
+    output: Annotated[
+        Path | None,
+        Parameter(name=["--output", "-o"], help="The page to write [default: RUN/report.html, of one run]."),
+    ] = None,
+    cell: OwnCell = None,
+    json: Json = False,
+) -> None:
+    """Show on one page how a training went, or compare several."""
+    from unrolled.cli import looking
+
+    looking.report(run, output, cell, json)
+
+
 def bench(
     *,
     cells: Annotated[

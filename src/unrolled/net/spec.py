@@ -117,6 +117,17 @@ class Spec:
         names = [layer.name for layer in self.layers]
         raise UsageError(f"the net has no layer '{name}'" + nearest(name, names))
 
+    def _repr_html_(self) -> str:
+        """Return the net's picture, for a notebook; what can't be drawn is told in a line."""
+        from html import escape
+
+        from unrolled.net.pictures import draw_svg
+
+        try:
+            return draw_svg(self)
+        except UsageError as error:
+            return f"<p>{escape(str(error).encode('ascii', 'backslashreplace').decode())}</p>"
+
     def in_phase(self, phase: str | None) -> Spec:
         """Return the net without the layers that don't belong to a phase; None keeps all."""
         return replace(self, layers=tuple(layer for layer in self.layers if layer.belongs_to(phase)))

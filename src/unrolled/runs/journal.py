@@ -63,10 +63,19 @@ class Journal:
             os.truncate(self.path, size)
 
     def lines(self) -> Iterator[dict[str, Any]]:
-        """Yield every complete line."""
+        """Yield every complete line; DamagedError for one that can't be read."""
         if not self.path.exists():
             return
         with self.path.open("rb") as file:
-            for line in file:
+            for number, line in enumerate(file, start=1):
                 if line.endswith(b"\n"):
-                    yield json.loads(line)
+                    yield self._read(line, number)
+
+    def _read(self, line: bytes, number: int) -> dict[str, Any]:
+        try:
+            entry = json.loads(line)
+        except (ValueError, RecursionError):
+            entry = None
+        if not isinstance(entry, dict):
+            raise DamagedError(f"{self.path} is damaged: line {number} is no JSON object")
+        return entry

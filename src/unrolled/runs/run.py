@@ -22,6 +22,7 @@ from unrolled.runs.checkpoint import Checkpoint, committed, read_checkpoint, wri
 from unrolled.runs.files import replace_file, replace_link
 from unrolled.runs.journal import Journal
 from unrolled.runs.model import load_checkpoint, newest_usable
+from unrolled.runs.notebook import run_table
 from unrolled.sample import Choice, Stream, default_prime, text_pieces
 from unrolled.settings import Settings, from_tables, to_tables
 
@@ -63,6 +64,10 @@ class Run:
     def __repr__(self) -> str:
         updates = self.updates()
         return f"Run({str(self.directory)!r}, update {updates[0] if updates else 'none saved'})"
+
+    def _repr_html_(self) -> str:
+        """Return a table of what the run is, for a notebook."""
+        return run_table(self)
 
     @classmethod
     def create(

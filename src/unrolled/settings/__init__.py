@@ -3,6 +3,7 @@
 The command line, the TOML files, the environment and the docs are all read from the classes in ``fields``.
 """
 
+from unrolled.settings.differences import Difference, differences, written
 from unrolled.settings.fields import (
     GROUP_OF,
     GROUPS,
@@ -19,13 +20,16 @@ __all__ = [
     "GROUPS",
     "GROUP_OF",
     "DataSettings",
+    "Difference",
     "NetSettings",
     "Resolved",
     "Settings",
     "TrainingSettings",
     "descriptions",
+    "differences",
     "from_tables",
     "recipes",
     "resolve",
     "to_tables",
+    "written",
 ]

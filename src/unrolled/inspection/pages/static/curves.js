@@ -4,8 +4,9 @@
  * Draw curves over a common x in `place`; drag to zoom, double-click to see all again.
  *
  * `lines` are {label, values, colour: 1…6, dash, band: [low, high]}; `options` are {title, xLabel, yLabel, xLog,
- * yLog, marks: [{x, label}], sync, height, format}. A table of the same numbers is the caller's. Returns an
- * object whose `set(x, lines)` shows other numbers.
+ * yLog, marks: [{x, label}], sync, height, format, right: {label, factor}}, where `right` is a second axis of y
+ * times `factor`. A table of the same numbers is the caller's. Returns an object whose `set(x, lines)` shows
+ * other numbers.
  */
 function curves(place, x, lines, options = {}) {
   const held = { plot: null, x, lines };
@@ -31,26 +32,39 @@ function plotOptions(lines, options, width) {
   const ink = colour("soft"), grid = colour("faint");
   const axis = { stroke: ink, font: `12px ${colour("sans")}`, labelFont: `12px ${colour("sans")}`,
     grid: { stroke: grid, width: 1 }, ticks: { stroke: grid, width: 1 }, labelSize: 18 };
-  const series = [{ label: options.xLabel ?? "x" }], bands = [];
+  const series = [{ label: options.xLabel ?? "x", value: (_, v) => plainNumber(v) }], bands = [];
   for (const line of lines) {
     const stroke = colour(`line-${line.colour ?? 1}`);
     series.push({ label: line.label, stroke, width: 2, dash: line.dash, spanGaps: true,
-      points: { show: line.values.length < 40, size: 5, stroke, fill: stroke }, value: (_, v) => (v === null ? "–" : plainNumber(v)) });
+      points: { show: line.values.filter((v) => v !== null).length < 40, size: 5, stroke, fill: stroke }, value: (_, v) => (v === null ? "–" : (options.format ?? plainNumber)(v)) });
     if (line.band) {
-      const edge = { stroke: "transparent", width: 0, points: { show: false }, class: "edge" };
+      const edge = { stroke: "transparent", width: 0, points: { show: false }, spanGaps: true, class: "edge" };
       series.push({ ...edge, label: `${line.label}, high` }, { ...edge, label: `${line.label}, low` });
       bands.push({ series: [series.length - 2, series.length - 1], fill: `${stroke}33` });
     }
   }
+  const right = options.right, scales = right ? { right: { from: "y", range: (_, low, high) => [low * right.factor, high * right.factor] } } : {};
+  const rightAxis = right ? [{ ...axis, scale: "right", side: 1, label: right.label, size: 56, grid: { show: false }, values: (_, splits) => splits.map(plainNumber) }] : [];
   return {
     title: options.title, width, height: options.height ?? 260, series, bands,
-    scales: { x: { time: false, distr: options.xLog ? 3 : 1, log: 10 }, y: { distr: options.yLog ? 3 : 1, log: 10 } },
+    scales: { x: { time: false, distr: options.xLog ? 3 : 1, log: 10 }, y: { distr: options.yLog ? 3 : 1, log: 10 }, ...scales },
     axes: [{ ...axis, label: options.xLabel, values: options.xLog ? logged : (_, splits) => splits.map(plainNumber) },
-      { ...axis, label: options.yLabel, size: 64, values: options.yLog ? logged : (_, splits) => splits.map(plainNumber) }],
-    cursor: { sync: options.sync ? { key: options.sync } : undefined, drag: { x: true, y: false } },
+      { ...axis, label: options.yLabel, size: 64, values: options.yLog ? logged : (_, splits) => splits.map(plainNumber) }, ...rightAxis],
+    cursor: { sync: options.sync ? { key: options.sync } : undefined, drag: { x: true, y: false }, dataIdx: nearestKnown },
     legend: { show: true },
     hooks: { draw: [(plot) => (options.marks ?? []).forEach((mark) => drawMark(plot, mark))] },
   };
+}
+
+/** Return where, at `at` or next to it, a line has a number: those of a common x need not have one everywhere. */
+function nearestKnown(plot, line, at) {
+  const values = plot.data[line];
+  if (line === 0 || at === null || values[at] !== null) return at;
+  for (let step = 1; step < values.length; step++) {
+    if ((values[at - step] ?? null) !== null) return at - step;
+    if ((values[at + step] ?? null) !== null) return at + step;
+  }
+  return at;
 }
 
 /** Return the ticks of an axis of logarithms: only powers of ten are written. */
