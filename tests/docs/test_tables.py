@@ -48,7 +48,9 @@ def column(text: str, number: int) -> list[str]:
 def known_flags() -> set[str]:
     """Return every flag of the command line."""
     nets = (verbs.show_net, verbs.unroll_net, verbs.draw_net, verbs.roll_net)
-    functions = (verbs.train, verbs.resume, verbs.sample, verbs.evaluate, verbs.bench, verbs.vocab, *nets)
+    looks = (verbs.inspect, verbs.report)
+    uses = (verbs.train, verbs.resume, verbs.sample, verbs.evaluate, verbs.bench, verbs.vocab)
+    functions = (*uses, *looks, *nets)
     names = {name for function in functions for name in inspect.signature(function).parameters} | set(
         GROUP_OF
     )
