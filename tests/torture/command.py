@@ -14,7 +14,7 @@ from pathlib import Path
 
 from .trials import Row, Trial, table, try_all
 
-FAMILIES: tuple[str, ...] = ()
+FAMILIES: tuple[str, ...] = ("saves",)
 """The modules of this package that have ``trials()``, in the order in which they run."""
 
 
