@@ -166,11 +166,9 @@ def _names(folder: Folder, manner: str, draw: random.Random) -> dict[str, Node]:
     if not manner.startswith("any"):
         return folder.now
     names = dict(folder.sure)
-    first = draw.randint(0, len(folder.changes))
-    chosen = (
-        folder.changes[:first] if draw.random() < 0.5 else [c for c in folder.changes if draw.random() < 0.5]
-    )
-    for change in chosen:
+    first, in_order = draw.randint(0, len(folder.changes)), draw.random() < 0.5
+    some = [change for change in folder.changes if draw.random() < 0.5]
+    for change in folder.changes[:first] if in_order else some:
         _apply(names, change)
     return names
 

@@ -53,7 +53,7 @@ class Operation:
 
 @dataclass(frozen=True)
 class Fault:
-    """What happens at operation number ``at``: ``kind`` is one of ``KINDS``; 'no more' lasts from there on."""
+    """What happens at operation number ``at``: ``kind`` is one of ``KINDS``."""
 
     kind: str
     at: int
@@ -91,9 +91,9 @@ class Shim:
     def _inside(self, path: Any, dir_fd: int | None = None) -> str | None:
         """Return a path from the folder on; None where it lies elsewhere."""
         if isinstance(path, int):
-            path = os.readlink(f"/proc/self/fd/{path}")
+            path = _name_of(path)
         elif dir_fd is not None:
-            path = os.path.join(os.readlink(f"/proc/self/fd/{dir_fd}"), path)  # noqa: PTH118
+            path = Path(_name_of(dir_fd)) / path
         parent, name = os.path.split(os.path.abspath(os.fspath(path)))  # noqa: PTH100
         full = f"{os.path.realpath(parent)}/{name}"
         if full == self.folder:
@@ -200,6 +200,11 @@ class Shim:
         raw.shim, raw.inside = self, inside
         buffered = io.BufferedRandom(raw) if "+" in mode else io.BufferedWriter(raw)
         return buffered if "b" in mode else io.TextIOWrapper(buffered, *rest, **more)
+
+
+def _name_of(handle: int) -> str:
+    """Return the path of an open file, as it is called now."""
+    return str(Path(f"/proc/self/fd/{handle}").readlink())
 
 
 class _Raw(io.FileIO):

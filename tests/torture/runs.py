@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import random
+import shlex
 import signal
 import sys
 import tempfile
@@ -26,9 +27,9 @@ WORDS = ("the", "cat", "sat", "on", "a", "mat", "and", "saw", "rats", "of", "Ned
 CLOCKS = ("seconds", "chars_per_second", "learning_seconds")
 """What differs between two runs that are equal."""
 
-TINY = (
+TINY = shlex.split(
     "--hidden 5 --lanes 3 --window 7 --dropout 0.25 --threads 1 --engine torch --quiet --sample-length 6"
-).split()
+)
 """Flags of a training that takes next to no time."""
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import random
+import shlex
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -25,10 +26,17 @@ from .faults import GROWING, KILLED, Fault, Operation, Shim
 from .runs import TINY, book, check_equal, cli, fingerprint, fork, last_line, tidy_words, updates
 from .trials import Trial, Wrong
 
-EVENTS = (
+EVENTS = shlex.split(
     "--max-updates 6 --report-every 1 --validate-every 3 --sample-every 4 --checkpoint-every 2 --lr 0.01"
-).split()
+)
 """The first save, later ones, one that drops an old one, a new best, the last: 0, 2, 3, 4 and 6."""
+
+
+DAMAGED = 100
+"""To how many bytes a checkpoint's weights are cut in a story that begins with damage."""
+
+CODES = {"killed": {KILLED}, "cut short": {KILLED}, "SIGTERM": {0, 143}}
+"""What a training may end with, by the kind of the fault; others may end well, failed or refused."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +85,7 @@ def _damaged(folder: Path) -> None:
     _do(folder, [word if word != "6" else "4" for word in _train(folder)])
     checkpoints = _run(folder) / "checkpoints"
     weights = checkpoints / "4" / "model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:100])
+    weights.write_bytes(weights.read_bytes()[:DAMAGED])
     for name in (".5.1", ".dropped-2"):
         shutil.copytree(checkpoints / "4", checkpoints / name)
     shutil.copytree(checkpoints / "3", checkpoints / "damaged-4")
@@ -180,9 +188,7 @@ def _fault(story: Story, fault: Fault, folder: Path, draw: random.Random) -> Non
     _begin(story, folder)
     shim = Shim(folder / "runs", fault)
     code = _do(folder, story.words(folder), shim, wanted=None)
-    allowed = (
-        {KILLED} if fault.kind in ("killed", "cut short") else {143, 0} if "SIG" in fault.kind else {0, 1, 2}
-    )
+    allowed = CODES.get(fault.kind, {0, 1, 2})
     said = tidy_words(folder / "said")
     if code not in allowed:
         raise Wrong(f"exit {code}, wanted one of {sorted(allowed)}: {last_line(said)}")
@@ -207,23 +213,18 @@ def _no_power(story: Story, number: int, manner: str, folder: Path, draw: random
 
 
 def _go_on(story: Story, folder: Path) -> None:
-    """Do what somebody would do who knows nothing: resume the run, or where there is none yet, train again."""
-    run = _run(folder)
-    words = story.words(folder)
-    if (run / "config.toml").is_file():
-        words = (
-            [*_resume(folder), *words[words.index("--max-updates") :][:2]]
-            if words[0] == "resume" and "--max-updates" in words
-            else _resume(folder)
-        )
+    """Do what somebody does who knows nothing: the same again, or resume where there is a run by now."""
+    run, words = _run(folder), story.words(folder)
+    if words[0] == "train" and (run / "config.toml").is_file():
+        words = _resume(folder)
     _do(folder, words)
     check_equal(fingerprint(run), told(story).end)
 
 
 def _newest(story: Story, number: int, *, sure: bool) -> int | None:
-    """Return the newest checkpoint that must be there after an operation; None where there need not be one."""
+    """Return the newest checkpoint that must be there after an operation; None where none need be."""
     found = told(story)
-    there = [update for update in updates(_run(found.before))]
+    there = list(updates(_run(found.before)))
     if story.prepare is _damaged:
         there.remove(4)
     waiting: list[int] = []
@@ -244,7 +245,11 @@ def _check_newest(folder: Path, least: int | None) -> None:
     if least is not None and (not there or there[0] < least):
         raise Wrong(f"checkpoint {least} was lost, the newest is {there[0] if there else 'none'}")
     if there and least is not None:
+        newest = _run(folder) / "checkpoints" / str(there[0])
+        weights = newest / "model.safetensors"
+        if weights.is_file() and weights.stat().st_size == DAMAGED:
+            return  # it was damaged before the story began
         try:
-            read_checkpoint(_run(folder) / "checkpoints" / str(there[0]))
+            read_checkpoint(newest)
         except DamagedError as error:
             raise Wrong(f"the newest committed checkpoint can't be loaded: {error}") from error
