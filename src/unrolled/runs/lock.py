@@ -58,9 +58,11 @@ def _open(path: Path) -> int:
         raise UsageError(
             f"{path} can't be opened: {error.strerror}; a training must be able to write to its run"
         ) from error
-    if not stat.S_ISREG(os.fstat(handle).st_mode):
+    found = os.fstat(handle)
+    if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
         os.close(handle)
-        raise UsageError(f"{path} is no regular file; remove it")
+        what = "has another name too" if found.st_nlink > 1 else "is no regular file"
+        raise UsageError(f"{path} {what}; remove it")
     return handle
 
 
