@@ -115,14 +115,21 @@ class Shim:
                 if half is not None:
                     half()
                 raise OSError(error, os.strerror(error), operation.path)
-        found = do()
-        operation.done = True
-        if fault is not None and number == fault.at:
-            if fault.kind == "killed":
-                os._exit(KILLED)
-            if fault.kind == "SIGTERM":
-                os.kill(os.getpid(), signal.SIGTERM)
+        try:
+            found = do()
+            operation.done = True
+        finally:
+            if fault is not None and number == fault.at:
+                self._end(fault)
         return found
+
+    @staticmethod
+    def _end(fault: Fault) -> None:
+        """End this process right after an operation, if the fault says so."""
+        if fault.kind == "killed":
+            os._exit(KILLED)
+        if fault.kind == "SIGTERM":
+            os.kill(os.getpid(), signal.SIGTERM)
 
     def _simple(self, name: str, path: Any, *rest: Any, dir_fd: int | None = None, **more: Any) -> Any:
         if dir_fd is not None:

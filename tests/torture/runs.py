@@ -58,6 +58,11 @@ def fork(action: Callable[[], int], said: Path, seconds: float = 120) -> int:
     A signal that ended it comes back as a negative number. Wrong where it hangs. The child must compute
     with one thread: those of its parent are not there.
     """
+    return wait(spawn(action, said), seconds)
+
+
+def spawn(action: Callable[[], int], said: Path) -> int:
+    """Begin what ``fork`` does; return the child's number."""
     warm()
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
@@ -66,6 +71,11 @@ def fork(action: Callable[[], int], said: Path, seconds: float = 120) -> int:
         child = os.fork()
     if child == 0:
         _be_the_child(action, said)
+    return child
+
+
+def wait(child: int, seconds: float = 120) -> int:
+    """Wait for a child; return its exit code, or minus the signal that ended it. Wrong where it hangs."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         found, status = os.waitpid(child, os.WNOHANG)

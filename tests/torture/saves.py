@@ -35,7 +35,7 @@ EVENTS = shlex.split(
 DAMAGED = 100
 """To how many bytes a checkpoint's weights are cut in a story that begins with damage."""
 
-CODES = {"killed": {KILLED}, "cut short": {KILLED}, "SIGTERM": {0, 143}}
+CODES = {"killed": {KILLED}, "cut short": {KILLED}, "SIGTERM": {0, 143, -15}}
 """What a training may end with, by the kind of the fault; others may end well, failed or refused."""
 
 
