@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import TextIO
 
+from unrolled.cli.interrupts import insistent
 from unrolled.cli.overview import overview
 from unrolled.errors import SettingsError, UnrolledError
 
@@ -27,6 +28,18 @@ def run(arguments: Sequence[str]) -> int:
     if list(arguments) in ([], ["-h"], ["--help"]):
         print(overview())
         return 0
+    try:
+        with insistent():
+            return _called(arguments)
+    except KeyboardInterrupt:
+        _say("interrupted")
+        if _is_pipe(sys.stdout):  # full, with a reader that waits for our end, it would never take the rest
+            _let_go(sys.stdout)
+        return INTERRUPTED
+
+
+def _called(arguments: Sequence[str]) -> int:
+    """Call the verb; return the exit code."""
     from cyclopts import CycloptsError
 
     from unrolled.cli.app import app
@@ -48,11 +61,6 @@ def run(arguments: Sequence[str]) -> int:
     except CycloptsError as error:
         _say(f"{' '.join(str(error).split())} (unrolled --help)")
         return USAGE
-    except KeyboardInterrupt:
-        _say("interrupted")
-        if _is_pipe(sys.stdout):  # full, with a reader that waits for our end, it would never take the rest
-            _let_go(sys.stdout)
-        return INTERRUPTED
     except BrokenPipeError:
         _let_go(sys.stdout)
         return FAILED

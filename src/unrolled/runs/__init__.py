@@ -3,7 +3,7 @@
 from unrolled.runs.checkpoint import Checkpoint
 from unrolled.runs.journal import Journal
 from unrolled.runs.model import model_config
-from unrolled.runs.run import Run, Source, check_unused, load, next_run_directory
+from unrolled.runs.run import Run, Source, check_unused, claim_run_directory, load, next_run_directory
 
 __all__ = [
     "Checkpoint",
@@ -11,6 +11,7 @@ __all__ = [
     "Run",
     "Source",
     "check_unused",
+    "claim_run_directory",
     "load",
     "model_config",
     "next_run_directory",

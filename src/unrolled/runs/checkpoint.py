@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from unrolled.errors import DamagedError, LoadError, NewerFormatError
-from unrolled.runs.files import sha256, sync_directory, write_synced
+from unrolled.runs.files import make_directory, sha256, sync_directory, write_synced
 
 FORMAT = 1
 MODEL, CONFIG = "model.safetensors", "config.json"
@@ -61,16 +62,21 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
     files[CARD] = checkpoint.card.encode()
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
     shutil.rmtree(temporary, ignore_errors=True)
+    renamed = False
     try:
-        temporary.mkdir(parents=True)
+        make_directory(temporary)
         for name, data in files.items():
             write_synced(temporary / name, data)
         sync_directory(temporary)
         temporary.rename(folder)
+        renamed = True
+        sync_directory(folder.parent)
     except BaseException:
+        if renamed:
+            with suppress(OSError):
+                folder.rename(temporary)
         shutil.rmtree(temporary, ignore_errors=True)
         raise
-    sync_directory(folder.parent)
 
 
 def read_model(folder: Path) -> tuple[Tensors, Json]:
@@ -142,6 +148,8 @@ def _read(path: Path) -> bytes:
         raise DamagedError(f"{path} is missing, or is no regular file")
     try:
         return path.read_bytes()
+    except FileNotFoundError as error:
+        raise DamagedError(f"{path} is missing") from error
     except OSError as error:
         raise LoadError(f"{path} can't be read: {error.strerror}") from error
 

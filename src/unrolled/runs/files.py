@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -37,7 +38,8 @@ def replace_file(path: Path, data: bytes) -> None:
         write_synced(temporary, data)
         temporary.replace(path)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise
     sync_directory(path.parent)
 
@@ -45,9 +47,19 @@ def replace_file(path: Path, data: bytes) -> None:
 def replace_link(path: Path, target: str) -> None:
     """Point a symbolic link somewhere else, in one rename; leave it where links can't be made."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.unlink(missing_ok=True)
     try:
+        temporary.unlink(missing_ok=True)
         temporary.symlink_to(target)
         temporary.replace(path)
     except (OSError, NotImplementedError):
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def make_directory(path: Path) -> None:
+    """Make a directory and those above it that are missing, and wait until the disk has their names."""
+    if path.is_dir():
+        return
+    make_directory(path.parent)
+    path.mkdir(exist_ok=True)
+    sync_directory(path.parent)

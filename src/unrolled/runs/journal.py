@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from unrolled.errors import DamagedError
+from unrolled.runs.files import sync_directory
 
 
 class Journal:
@@ -20,6 +22,8 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._waiting: list[bytes] = []
+        self._torn_at: int | None = None
+        self._named = False
 
     @property
     def size(self) -> int:
@@ -35,21 +39,32 @@ class Journal:
         """Write the lines that wait."""
         if not self._waiting:
             return
-        before = self.size
+        self._mend()
+        self._torn_at = self.size
         try:
             with self.path.open("ab") as file:
                 file.write(b"".join(self._waiting))
         except OSError:
-            if self.size > before:
-                os.truncate(self.path, before)
+            with suppress(OSError):  # a disk that refuses this as well is asked again before the next line
+                self._mend()
             raise
+        self._torn_at = None
         self._waiting.clear()
+
+    def _mend(self) -> None:
+        """Take away what a write that failed left behind."""
+        if self._torn_at is not None and self.size > self._torn_at:
+            os.truncate(self.path, self._torn_at)
+        self._torn_at = None
 
     def sync(self) -> int:
         """Wait until the disk has every line; return the file's size in bytes."""
         self.flush()
         with self.path.open("ab") as file:
             os.fsync(file.fileno())
+        if not self._named:  # a file that was just made may lose its name with the power
+            sync_directory(self.path.parent)
+            self._named = True
         return self.size
 
     def cut(self, size: int) -> None:

@@ -34,19 +34,46 @@ def model_config(net: Net) -> dict[str, Any]:
 def load_checkpoint(path: Path, cells: Mapping[str, type[Cell]] | None, say: Say) -> Net:
     """Return the net of a run's newest usable checkpoint, or of the checkpoint at ``path``."""
     if is_checkpoint(path):
-        return build_net(path, *read_model(path), cells)
+        return build_net(path, *_named(path), cells)
     folder, (weights, config) = newest_usable(path, read_model, say)
     return build_net(folder, weights, config, cells)
 
 
+def _named(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return what the checkpoint at ``path`` holds; a link is followed once, and again where it has moved."""
+    while True:
+        folder = path.resolve() if path.is_symlink() else path
+        before = _identity(folder)
+        try:
+            return read_model(folder)
+        except LoadError as error:
+            if _identity(folder) == before and before is not None:
+                raise
+            if not path.is_symlink() or not path.exists():
+                raise LoadError(
+                    f"{path} was dropped while it was read: a training keeps the newest two and the best. "
+                    "Name the run, for its newest"
+                ) from error
+
+
 def newest_usable(run: Path, read: Callable[[Path], T], say: Say) -> tuple[Path, T]:
-    """Return the newest checkpoint that ``read`` accepts; each damaged one is told to ``say``."""
-    passed = []
-    for update in committed(run / "checkpoints"):
-        folder = run / "checkpoints" / str(update)
+    """Return the newest checkpoint that ``read`` accepts; each damaged one is told to ``say``.
+
+    One that a training drops or replaces while it is read is no damage: then the newest are read anew.
+    """
+    passed: list[str] = []
+    updates = committed(run / "checkpoints")
+    while updates:
+        folder = run / "checkpoints" / str(updates.pop(0))
+        before = _identity(folder)
         try:
             found = read(folder)
-        except DamagedError as error:
+        except LoadError as error:
+            if before is None or _identity(folder) != before:
+                passed, updates = [], committed(run / "checkpoints")
+                continue
+            if not isinstance(error, DamagedError):
+                raise
             passed.append(str(error))
             continue
         for message in passed:
@@ -57,6 +84,15 @@ def newest_usable(run: Path, read: Callable[[Path], T], say: Say) -> tuple[Path,
     if not run.exists():
         raise LoadError(f"there is no run or checkpoint at {run}")
     raise LoadError(f"{run} holds no checkpoint; it was stopped before its first, or is no run")
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    """Return what tells a directory from another one of the same name; None where there is none."""
+    try:
+        found = folder.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def build_net(

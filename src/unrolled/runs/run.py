@@ -8,7 +8,7 @@ import shlex
 import shutil
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,13 @@ from typing import Any
 import tomli_w
 
 from unrolled.cells import Cell
+from unrolled.data import Vocab
 from unrolled.errors import DamagedError, LoadError, UnrolledError, UsageError
 from unrolled.net import Net, Spec
 from unrolled.runs.checkpoint import Checkpoint, committed, read_checkpoint, write_checkpoint
-from unrolled.runs.files import replace_file, replace_link
+from unrolled.runs.files import make_directory, replace_file, replace_link, sync_directory
 from unrolled.runs.journal import Journal
+from unrolled.runs.lock import held
 from unrolled.runs.model import load_checkpoint, newest_usable
 from unrolled.runs.notebook import run_table
 from unrolled.sample import Choice, Stream, default_prime, text_pieces
@@ -41,6 +43,8 @@ class Source:
     """The net, where it is not the chain that the settings describe."""
     hdf5: bool = False
     """Whether ``text`` lists HDF5 files."""
+    vocab: Vocab | None = None
+    """The vocabulary, where it was given and is not made from the text."""
 
 
 class Run:
@@ -53,7 +57,9 @@ class Run:
     def __init__(self, directory: str | os.PathLike[str]) -> None:
         self.directory = Path(directory)
         if not (self.directory / CONFIG).is_file():
-            raise LoadError(f"{self.directory} is no run: it has no {CONFIG}")
+            begun = self.directory.is_dir() and any(self.directory.iterdir()) and _is_bare(self.directory)
+            advice = f"; a training was stopped while it made it: train again with --run {self.directory}"
+            raise LoadError(f"{self.directory} is no run: it has no {CONFIG}{advice if begun else ''}")
         self.settings, self.source = _read_config(self.directory / CONFIG)
         self.metrics = Journal(self.directory / "metrics.jsonl")
         self.samples = Journal(self.directory / "samples.jsonl")
@@ -76,9 +82,9 @@ class Run:
         """Make a run directory; UsageError if there is something in it already."""
         check_unused(directory)
         try:
-            (directory / "checkpoints").mkdir(parents=True, exist_ok=True)
+            make_directory(directory / "checkpoints")
             if cell_source is not None:
-                (directory / "cell.py.txt").write_text(cell_source, encoding="utf-8")
+                replace_file(directory / "cell.py.txt", cell_source.encode())
             _write_config(directory / CONFIG, settings, source)
         except OSError as error:
             raise UsageError(f"the run directory {directory} can't be made: {error.strerror}") from error
@@ -94,8 +100,28 @@ class Run:
         """What a command line must say after this run's directory: ``--cell`` if it has one of its own."""
         return f" --cell {shlex.quote(self.source.cell)}" if self.source.cell else ""
 
+    @classmethod
+    @contextmanager
+    def created(
+        cls,
+        directory: Path,
+        settings: Settings,
+        source: Source,
+        cell_source: str | None,
+        say: Callable[[str], None],
+    ) -> Iterator[Run]:
+        """Make a run directory and hold it, as ``create`` and ``locked`` do, so that only one process can."""
+        try:
+            make_directory(directory)
+        except OSError as error:
+            raise UsageError(f"the run directory {directory} can't be made: {error.strerror}") from error
+        with held(directory, say):
+            yield cls.create(directory, settings, source, cell_source)
+
     def change(self, settings: Settings, source: Source) -> None:
-        """Replace the settings that the run goes on with."""
+        """Replace the settings that the run goes on with, if they are others."""
+        if (settings, source) == (self.settings, self.source):
+            return
         _write_config(self.directory / CONFIG, settings, source)
         self.settings, self.source = settings, source
 
@@ -108,6 +134,11 @@ class Run:
     def updates(self) -> list[int]:
         """Return the updates that have a committed checkpoint, the newest first."""
         return committed(self.checkpoints)
+
+    @property
+    def was_never_saved(self) -> bool:
+        """Whether no checkpoint of this run was ever committed, so that it can only begin."""
+        return self.checkpoints.is_dir() and all(entry.name[0] == "." for entry in self.checkpoints.iterdir())
 
     def newest(self, say: Callable[[str], None]) -> tuple[int, Checkpoint]:
         """Return the newest checkpoint whose hashes hold; ``say`` hears of each that was passed over."""
@@ -126,24 +157,47 @@ class Run:
             fresh = folder.with_name(f".{update}.new")
             shutil.rmtree(fresh, ignore_errors=True)
             write_checkpoint(fresh, checkpoint)
-            self._drop(update, fresh)
-        keep = {*self.updates()[:2], best}
-        for old in self.updates():
-            if old not in keep:
-                self._drop(old)
+            self._replace(update, fresh)
+        there = self.updates()
         replace_link(self.directory / "last", f"checkpoints/{update}")
-        if best is not None and (self.checkpoints / str(best)).is_dir():
+        if best in there:
             replace_link(self.directory / "best", f"checkpoints/{best}")
+        keep = {*there[:2], best if best in there else self._linked_best()}
+        for old in there:
+            if old not in keep:
+                with suppress(OSError):  # the new one is safe; this one goes with the next
+                    self._drop(old)
         return folder
 
-    def _drop(self, update: int, instead: Path | None = None) -> None:
-        """Remove a checkpoint, or put another in its place; half removed it has no number any more."""
-        doomed = self.checkpoints / f".dropped-{update}"
+    def _linked_best(self) -> int | None:
+        """Return the best checkpoint that is there, where the best of all could not be written."""
+        try:
+            return int((self.directory / "best").readlink().name)
+        except (OSError, ValueError):
+            return None
+
+    def _drop(self, update: int) -> None:
+        """Remove a checkpoint; half removed it has no number any more."""
+        doomed = self._set_aside(update)
+        sync_directory(self.checkpoints)
         shutil.rmtree(doomed, ignore_errors=True)
-        (self.checkpoints / str(update)).rename(doomed)
-        if instead is not None:
-            instead.rename(self.checkpoints / str(update))
+
+    def _replace(self, update: int, fresh: Path) -> None:
+        """Put a checkpoint in another's place; OSError leaves the old one."""
+        doomed = self._set_aside(update)
+        try:
+            fresh.rename(self.checkpoints / str(update))
+        except OSError:
+            doomed.rename(self.checkpoints / str(update))
+            raise
+        sync_directory(self.checkpoints)
         shutil.rmtree(doomed, ignore_errors=True)
+
+    def _set_aside(self, update: int) -> Path:
+        aside = self.checkpoints / f".dropped-{update}"
+        shutil.rmtree(aside, ignore_errors=True)
+        (self.checkpoints / str(update)).rename(aside)
+        return aside
 
     def tidy(self, newest: int) -> None:
         """Clear what a killed save left, and set aside the damaged checkpoints above ``newest``."""
@@ -156,33 +210,13 @@ class Run:
                 (self.checkpoints / str(update)).rename(aside)
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self, say: Callable[[str], None] = lambda message: None) -> Iterator[None]:
         """Hold the run for this process; UsageError, with its number, while another one holds it.
 
-        The lock ends with the process that holds it, however that ends.
+        The lock ends with the process that holds it, however that ends; ``say`` hears of one left behind.
         """
-        try:
-            import fcntl
-        except ImportError:
+        with held(self.directory, say):
             yield
-            return
-        path = self.directory / "lock"
-        with path.open("a+") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                file.seek(0)
-                holder = file.read().strip() or "unknown"
-                raise UsageError(
-                    f"{self.directory} is being trained by process {holder}; wait for it, or stop it"
-                ) from error
-            file.truncate(0)
-            file.write(str(os.getpid()))
-            file.flush()
-            try:
-                yield
-            finally:
-                file.truncate(0)
 
     def load(self, cells: Mapping[str, type[Cell]] | None = None) -> Net:
         """Return the newest model of this run, on the CPU, ready to be used."""
@@ -236,11 +270,38 @@ def check_unused(directory: Path) -> None:
     """Raise UsageError if there is something in a directory that is to become a run."""
     if directory.exists() and not directory.is_dir():
         raise UsageError(f"{directory} is a file; name a directory for the run with --run")
-    if directory.exists() and any(directory.iterdir()):
+    if directory.exists() and not _is_bare(directory):
         raise UsageError(
             f"{directory} is not empty; name another directory with --run, "
             f"or continue it: unrolled resume {directory}"
         )
+
+
+def _is_bare(directory: Path) -> bool:
+    """Tell whether a directory holds nothing, or no more than a run that was stopped while it was made."""
+    for entry in directory.iterdir():
+        name = entry.name
+        begun = name in ("cell.py.txt", "lock") or name.startswith((f".{CONFIG}.", ".cell.py.txt."))
+        if not begun and (name != "checkpoints" or not entry.is_dir() or any(entry.iterdir())):
+            return False
+    return True
+
+
+def claim_run_directory(stem: str, under: Path = Path("runs")) -> Path:
+    """Make ``runs/<stem>-NNN`` with the first number that is free; no other process gets the same."""
+    while True:
+        directory = next_run_directory(stem, under)
+        try:
+            make_directory(under)
+            directory.mkdir()
+        except FileExistsError:
+            if not under.is_dir():
+                raise UsageError(f"{under} is no directory; name one for the run with --run") from None
+        except OSError as error:
+            raise UsageError(f"the run directory {directory} can't be made: {error.strerror}") from error
+        else:
+            sync_directory(under)
+            return directory
 
 
 def next_run_directory(stem: str, under: Path = Path("runs")) -> Path:
@@ -255,6 +316,8 @@ def _write_config(path: Path, settings: Settings, source: Source) -> None:
     text: dict[str, Any] = {"paths": list(source.text), "sha256": source.text_sha256}
     if source.hdf5:
         text["hdf5"] = True
+    if source.vocab is not None:
+        text["vocab"] = source.vocab.to_dict()
     tables: dict[str, Any] = {"text": text, **to_tables(settings)}
     if source.spec is not None:
         tables["spec"] = source.spec.to_dict()
@@ -270,7 +333,8 @@ def _read_config(path: Path) -> tuple[Settings, Source]:
         text, cell, spec = tables.pop("text"), tables.pop("own_cell", {}), tables.pop("spec", None)
         net = None if spec is None else Spec.from_dict(spec)
         own = (cell.get("name"), cell.get("sha256"))
-        source = Source(tuple(text["paths"]), text["sha256"], *own, net, text.get("hdf5", False))
+        vocab = Vocab.from_dict(text["vocab"]) if "vocab" in text else None
+        source = Source(tuple(text["paths"]), text["sha256"], *own, net, text.get("hdf5", False), vocab)
         return from_tables(str(path), tables), source
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DamagedError(f"{path} can't be read: {error}") from error

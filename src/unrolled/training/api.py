@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,9 @@ from torch import nn
 from unrolled.cells import Cell, GatedCell
 from unrolled.data import Batch, Batches, Corpus, HDF5Batches, Vocab, Window, Windows, catalog
 from unrolled.engines.native.compiler import missing_compiler
-from unrolled.errors import DamagedError, UsageError
+from unrolled.errors import DamagedError, SaveError, UsageError
 from unrolled.net import Chain, Net, Spec, chain, initialise
-from unrolled.runs import Run, Source, check_unused, next_run_directory
+from unrolled.runs import Run, Source, check_unused, claim_run_directory
 from unrolled.runs.model import build_net
 from unrolled.settings import Settings, TrainingSettings, from_tables, resolve, to_tables
 from unrolled.training.environment import differences, environment, pick_device, process_settings
@@ -41,7 +41,7 @@ from unrolled.training.reading import (
 from unrolled.training.recompute import EXAMPLES
 from unrolled.training.schedules import learning_rate
 from unrolled.training.session import Material, Position, Session
-from unrolled.training.stop import stop_flag
+from unrolled.training.stop import StopFlag, stop_flag
 
 Text = str | os.PathLike[str]
 
@@ -101,8 +101,8 @@ def train(
 
 def train_with(settings: Settings, lesson: Lesson, directory: Path | None, listener: Listener) -> Run:
     """Train with settings that are already resolved; otherwise as ``train``."""
-    place = directory or next_run_directory(_stem(lesson, settings))
-    check_unused(place)
+    if directory is not None:
+        check_unused(directory)
     own = own_cell(lesson.cell if lesson.cell is not None else settings.net.cell)
     device = pick_device(settings.training.device)
     for note in lesson.notes:
@@ -114,23 +114,35 @@ def train_with(settings: Settings, lesson: Lesson, directory: Path | None, liste
         memory = estimate_memory(spec, settings, cells)
     listener.estimated(*memory)
     with process_settings(settings.training), stop_flag() as stop:
-        torch.manual_seed(settings.training.seed)
-        net = Net(spec, reading.vocab, cells)
-        _check_carries(net, reading, settings.training)
-        initialise(net, settings.net.init, settings.net.init_scale, settings.net.forget_bias)
-        net.boundary, net.fields = settings.data.boundary, reading.fields
-        if reading.vocab is not None:
-            reading.vocab.encode(settings.training.sample_prime or "")
-        learner = _learner(net, settings, device)
-        source = _source(reading, own, lesson.spec)
-        run = Run.create(place, settings, source, own.source if own else None)
-        run.cells = cells
-        with run.locked():
+        net, learner = _begun(spec, settings, reading, cells, device)
+        source = _source(reading, own, lesson)
+        place = directory or claim_run_directory(_stem(lesson, settings))
+        with Run.created(place, settings, source, own.source if own else None, listener.said) as run:
+            run.cells = cells
             material = _material(run, net, learner, reading, settings)
-            _tell_of_engines(net, settings, listener)
-            listener.planned(_plan(material, Position(), memory[0]))
-            Session(material, Position(), listener, stop).train()
+            _do(material, Position(), memory[0], listener, stop)
     return run
+
+
+def _do(material: Material, position: Position, memory: int, listener: Listener, stop: StopFlag) -> None:
+    """Say what is going to happen, and train."""
+    _tell_of_engines(material.net, material.settings, listener)
+    listener.planned(_plan(material, position, memory))
+    Session(material, position, listener, stop).train()
+
+
+def _begun(
+    spec: Spec, settings: Settings, reading: Reading, cells: Mapping[str, type[Cell]], device: torch.device
+) -> tuple[Net, Learner]:
+    """Return a net with the weights that it begins with, and what teaches it."""
+    torch.manual_seed(settings.training.seed)
+    net = Net(spec, reading.vocab, cells)
+    _check_carries(net, reading, settings.training)
+    initialise(net, settings.net.init, settings.net.init_scale, settings.net.forget_bias)
+    net.boundary, net.fields = settings.data.boundary, reading.fields
+    if reading.vocab is not None:
+        reading.vocab.encode(settings.training.sample_prime or "")
+    return net, _learner(net, settings, device)
 
 
 def _check_carries(net: Net, reading: Reading, settings: TrainingSettings) -> None:
@@ -197,27 +209,66 @@ def resume(
     own = own_cell(cell) if cell is not None else None
     _check_cell(run, own, listener)
     settings = _changed(run.settings, epochs, max_updates, {"device": device, "engine": engine})
-    with run.locked(), process_settings(settings.training), stop_flag() as stop:
-        update, checkpoint = run.newest(listener.said)
+    with run.locked(listener.said), process_settings(settings.training), stop_flag() as stop:
         run.cells = own.cells if own else {}
-        net = build_net(run.checkpoints / str(update), checkpoint.model, checkpoint.config, run.cells)
-        memory, _ = estimate_memory(net.spec, settings, run.cells)
-        reading = _same_reading(run, settings, net, text, listener)
-        if settings.training != run.settings.training:
-            _check_end(run, settings, len(reading), update)
-        learner = _learner(net, settings, pick_device(settings.training.device))
-        template = net.initial_state(settings.data.lanes) if reading.carries else {}
-        learner.restore(checkpoint.state_tensors, template)
-        for line in differences(checkpoint.state["environment"], environment(net, settings)):
-            listener.said(line)
+        find = _from_the_beginning if run.was_never_saved else _from_checkpoint
+        _do(*find(run, settings, text, listener), listener, stop)
+    return run
+
+
+def _from_checkpoint(
+    run: Run, settings: Settings, text: Sequence[Text] | None, listener: Listener
+) -> tuple[Material, Position, int]:
+    """Return what goes on, from where, and how much memory it takes; the run is made ready for it."""
+    update, checkpoint = run.newest(listener.said)
+    net = build_net(run.checkpoints / str(update), checkpoint.model, checkpoint.config, run.cells)
+    memory, _ = estimate_memory(net.spec, settings, run.cells)
+    reading = _same_reading(run, settings, net, text, listener)
+    if settings.training != run.settings.training:
+        _check_end(run, settings, len(reading), update)
+    learner = _learner(net, settings, pick_device(settings.training.device))
+    template = net.initial_state(settings.data.lanes) if reading.carries else {}
+    learner.restore(checkpoint.state_tensors, template)
+    for line in differences(checkpoint.state["environment"], environment(net, settings)):
+        listener.said(line)
+    with _writing(run):
         run.change(settings, replace(run.source, text=reading.paths))
         run.tidy(update)
         position = _restored(run, checkpoint.state)
-        _tell_of_engines(net, settings, listener)
-        material = _material(run, net, learner, reading, settings)
-        listener.planned(_plan(material, position, memory))
-        Session(material, position, listener, stop).train()
-    return run
+    return _material(run, net, learner, reading, settings), position, memory
+
+
+def _from_the_beginning(
+    run: Run, settings: Settings, text: Sequence[Text] | None, listener: Listener
+) -> tuple[Material, Position, int]:
+    """Return what begins, of a run that was stopped before its first checkpoint."""
+    source, words = run.source, _words(run, text)
+    listener.said(f"{run.directory} was stopped before its first checkpoint; it begins at its beginning")
+    lesson = Lesson(tuple(words), spec=source.spec, vocab=source.vocab, hdf5=source.hdf5)
+    reading = _read(lesson, settings, listener)
+    _check_same(run, reading.sha256, words)
+    spec = _spec_of(lesson, settings, reading)
+    memory, _ = estimate_memory(spec, settings, run.cells)
+    device = pick_device(settings.training.device)
+    net, learner = _begun(spec, settings, reading, run.cells, device)
+    with _writing(run):
+        run.change(settings, replace(source, text=reading.paths))
+        run.tidy(0)
+        for journal in run.journals.values():
+            journal.cut(0)
+    return _material(run, net, learner, reading, settings), Position(), memory
+
+
+@contextmanager
+def _writing(run: Run) -> Iterator[None]:
+    """Turn a disk that refuses to make a run ready into a SaveError."""
+    try:
+        yield
+    except OSError as error:
+        raise SaveError(
+            f"{run.directory} can't be made ready to go on ({error.filename}: {error.strerror}); nothing is "
+            "lost. Free some space and resume"
+        ) from error
 
 
 def _learner(net: Net, settings: Settings, device: torch.device) -> Learner:
@@ -238,9 +289,13 @@ def _tell_of_engines(net: Net, settings: Settings, listener: Listener) -> None:
             listener.said(note)
 
 
-def _source(reading: Reading, own: OwnCell | None, spec: Spec | None) -> Source:
+def _source(reading: Reading, own: OwnCell | None, lesson: Lesson) -> Source:
     name, sha256 = (own.name, own.sha256) if own else (None, None)
-    return Source(reading.paths, reading.sha256, name, sha256, spec, isinstance(reading.windows, HDF5Batches))
+    given = None
+    if reading.vocab is not None and reading.vocab.units == "char":
+        given = lesson.vocab or catalog.resolve(lesson.texts)[1]
+    hdf5 = isinstance(reading.windows, HDF5Batches)
+    return Source(reading.paths, reading.sha256, name, sha256, lesson.spec, hdf5, given)
 
 
 def _material(run: Run, net: Net, learner: Learner, reading: Reading, settings: Settings) -> Material:
@@ -327,7 +382,7 @@ def _same_reading(
     run: Run, settings: Settings, net: Net, text: Sequence[Text] | None, listener: Listener
 ) -> Reading:
     """Open what the run learns from; UsageError if it is not what the run began with."""
-    words = [_or_catalog_name(path) for path in run.source.text] if text is None else list(map(str, text))
+    words = _words(run, text)
     if net.vocab is None:
         if run.source.hdf5:
             reading = read_hdf5(net.spec, words, settings)
@@ -341,6 +396,11 @@ def _same_reading(
     if corpus.vocab != net.vocab:
         corpus = Corpus.open(*paths, boundary=settings.data.boundary, vocab=net.vocab)
     return read_text(corpus, settings, listener)
+
+
+def _words(run: Run, text: Sequence[Text] | None) -> list[str]:
+    """Return where the run's text is now."""
+    return [_or_catalog_name(path) for path in run.source.text] if text is None else list(map(str, text))
 
 
 def _check_same(run: Run, sha256: str, words: Sequence[str]) -> None:
