@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +39,7 @@ def inspect(
 ) -> None:
     """Let a model read a text, and write the page."""
     output, megabytes = to
-    if megabytes < 0:
+    if not 0 <= megabytes < math.inf:
         raise UsageError(f"--megabytes: wanted 0 or more, came {megabytes:g}; 0 keeps every unit")
     if wanted.length < 1 or wanted.longest < 0:
         came = f"--length {wanted.length}" if wanted.length < 1 else f"--longest {wanted.longest}"
@@ -58,7 +59,7 @@ def inspect(
         cells=cells_of(run, cell),
         say=lambda message: print(f"note: {message}", file=sys.stderr),
     )
-    size = found.write(output, megabytes=megabytes or None)
+    size = write_page(output, found.page(megabytes=megabytes or None))
     if as_json:
         print(json.dumps({"page": str(output), "bytes": size, **_summary(found)}, ensure_ascii=False))
         return
