@@ -47,9 +47,9 @@ function plotOptions(lines, options, width) {
   const rightAxis = right ? [{ ...axis, scale: "right", side: 1, label: right.label, size: 56, grid: { show: false }, values: (_, splits) => splits.map(plainNumber) }] : [];
   return {
     title: options.title, width, height: options.height ?? 260, series, bands,
-    scales: { x: { time: false, distr: options.xLog ? 3 : 1, log: 10 }, y: { distr: options.yLog ? 3 : 1, log: 10 }, ...scales },
+    scales: { x: { time: false, distr: options.xLog ? 3 : 1, log: 10 }, y: { distr: options.yLog ? 3 : 1, log: 10, ...(options.yLog ? { range: wholeDecades } : {}) }, ...scales },
     axes: [{ ...axis, label: options.xLabel, values: options.xLog ? logged : (_, splits) => splits.map(plainNumber) },
-      { ...axis, label: options.yLabel, size: 64, values: options.yLog ? logged : (_, splits) => splits.map(plainNumber) }, ...rightAxis],
+      { ...axis, label: options.yLabel, size: 64, ...(options.yLog ? { splits: decades, values: logged, filter: (_, splits) => splits } : { values: (_, splits) => splits.map(plainNumber) }) }, ...rightAxis],
     cursor: { sync: options.sync ? { key: options.sync } : undefined, drag: { x: true, y: false }, dataIdx: nearestKnown },
     legend: { show: true },
     hooks: { draw: [(plot) => (options.marks ?? []).forEach((mark) => drawMark(plot, mark))] },
@@ -65,6 +65,15 @@ function nearestKnown(plot, line, at) {
     if ((values[at + step] ?? null) !== null) return at + step;
   }
   return at;
+}
+
+/** Return the range of an axis of logarithms, from a power of ten to another. */
+const wholeDecades = (_, low, high) => (low === null ? [null, null] : [10 ** Math.floor(Math.log10(low)), 10 ** Math.max(Math.floor(Math.log10(low)) + 1, Math.ceil(Math.log10(high)))]);
+
+/** Return at most nine powers of ten between two; uPlot's own ticks never end where numbers are very small. */
+function decades(_, axis, low, high) {
+  const [first, last] = [low, high].map((v) => Math.round(Math.log10(v))), step = Math.ceil((last - first) / 8);
+  return Array.from({ length: Math.floor((last - first) / step) + 1 }, (_, n) => 10 ** (first + n * step));
 }
 
 /** Return the ticks of an axis of logarithms: only powers of ten are written. */
@@ -90,7 +99,8 @@ function drawMark(plot, { x, label }) {
   ctx.lineTo(left, bbox.top + bbox.height);
   ctx.stroke();
   ctx.font = `${12 * devicePixelRatio}px ${colour("sans")}`;
+  ctx.textAlign = "left";
   const room = ctx.measureText(label).width, after = left + 6 * devicePixelRatio;
-  ctx.fillText(label, after + room > bbox.left + bbox.width ? left - room - 6 * devicePixelRatio : after, bbox.top + 14 * devicePixelRatio);
+  ctx.fillText(label, after + room > bbox.left + bbox.width ? Math.max(bbox.left + 2 * devicePixelRatio, left - room - 6 * devicePixelRatio) : after, bbox.top + 14 * devicePixelRatio);
   ctx.restore();
 }
