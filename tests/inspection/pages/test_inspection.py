@@ -20,6 +20,7 @@ import unrolled
 from unrolled.data import Vocab
 from unrolled.inspection.inspecting import Inspection
 from unrolled.inspection.recording import Recording
+from unrolled.inspection.ruler import Memory
 from unrolled.net import Chain, Net, chain
 
 from ..writing import speech
@@ -180,6 +181,66 @@ def test_arrow_keys_go_through_units_and_the_address_keeps_the_choice(html: str,
     page.locator("#stretch").check()
     page.reload()
     assert page.evaluate("[seen.unit.name, seen.unit.unit, seen.stretch]") == ["quoting2.h", 10, True]
+
+
+def test_another_address_changes_all_that_is_seen(html: str, open_page: OpenPage) -> None:
+    page = open_page(html, hash_="#unit=quoting2.h:4&stretch=1").page
+    page.evaluate("location.hash = '#unit=quoting1.h:3&guesses=1&surprise=0&span=300-310'")
+    page.wait_for_function("seen.unit.name === 'quoting1.h'")
+    assert page.evaluate("[grid.guesses, grid.surprise, seen.stretch, seen.span]") == [
+        5, False, False, [300, 310]
+    ]  # fmt: skip
+    assert page.locator("#guesses").is_checked() and not page.locator("#surprise").is_checked()
+    assert page.locator("#span").is_visible()
+    page.evaluate("location.hash = '#unit=quoting1.h:2'")
+    page.wait_for_function("seen.unit.unit === 2")
+    assert page.evaluate("[grid.guesses, grid.surprise, seen.span]") == [0, True, None]
+    assert page.locator("#span").is_hidden()
+
+
+def test_a_key_that_is_held_changes_the_address_once(html: str, open_page: OpenPage) -> None:
+    page = open_page(html, hash_="#unit=quoting2.h:0").page
+    for _ in range(300):
+        page.keyboard.down("ArrowRight")
+    assert page.evaluate("seen.unit.unit") == 300 % 11 == 3
+    assert page.evaluate("new URLSearchParams(location.hash.slice(1)).get('unit')") == "quoting2.h:1"
+    page.keyboard.up("ArrowRight")
+    assert page.evaluate("new URLSearchParams(location.hash.slice(1)).get('unit')") == "quoting2.h:3"
+
+
+def test_where_nothing_is_found_the_unit_that_moves_most_is_seen_first(
+    recording: Recording, open_page: OpenPage
+) -> None:
+    values = np.full((len(recording), 3), 0.9, np.float32)
+    values[:, 2] = np.where(np.arange(len(recording)) % 7 < 3, -0.8, 0.8)
+    still = dataclasses.replace(
+        recording, series={"lstm1.h": values}, layer_of={"lstm1.h": "lstm1"}, activations={}
+    )
+    page = open_page(Inspection("still", (), still, None).page()).page
+    assert page.evaluate("seen.unit.unit") == 2
+
+
+def test_gradients_that_all_but_vanish_are_drawn_as_far_as_they_tell_something(
+    recording: Recording, open_page: OpenPage
+) -> None:
+    steps = np.array([1, 2, 3, 10, 100, 150])
+    gradient = np.array([0.19, 0.07, 2e-9, 1e-18, 3.9e-55, 0.0])
+    memory = Memory(
+        steps, bits=np.full(6, 2.1), excess=np.full(6, 0.1), error=np.full(6, 0.01), whole=2.0, reach=steps,
+        gradient=gradient,
+    )  # fmt: skip
+    page = open_page(Inspection("faint", (), recording, None, memory=memory).page()).page
+    page.wait_for_function("document.getElementById('kept').textContent")
+    assert page.locator("#memory figure").nth(1).inner_text().endswith("are among the numbers only.")
+    page.locator("#memory summary").click()
+    assert page.locator("#memory-table tr").nth(5).inner_text().endswith("3.90e−55")
+    ticks = page.evaluate("[decades(0, 0, 1e-9, 1), decades(0, 0, 1e-55, 1).length, decades(0, 0, 0.1, 1)]")
+    assert ticks == [[pytest.approx(10.0**k) for k in (-9, -7, -5, -3, -1)], 8, [0.1, 1]]
+
+
+def test_a_byte_that_is_no_ascii_is_two_digits_in_its_cell(html: str, open_page: OpenPage) -> None:
+    page = open_page(html).page
+    assert page.evaluate(r"['\\xc3', '\\', 'x', '\n'].map(brief)") == ["c3", "\\", "x", "↵"]
 
 
 def test_K13_a_span_lists_the_units_that_are_on_there_and_off_elsewhere(

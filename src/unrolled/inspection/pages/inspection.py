@@ -37,17 +37,18 @@ def inspection_page(inspection: Inspection, megabytes: float | None) -> str:
     """Return the page, of about ``megabytes`` at most; None keeps every unit."""
     recording, findings = inspection.recording, inspection.findings
     order = ranked(recording, findings)
-    fixed = _document(inspection, [])
+    fixed = _document(inspection, [], None)
     room = len(order)
     if megabytes is not None:
         a_unit = len(recording) * 4 / 3 + _A_UNIT
         room = max(min(PANES, len(order)), int((megabytes * 1e6 - len(fixed) - _PANES) / a_unit))
     places = {name: place for place, name in enumerate(recording.series)}
     kept = sorted(order[:room], key=lambda unit: (places[unit[0]], unit[1]))
-    return _document(inspection, kept) if kept else fixed
+    return _document(inspection, kept, kept.index(order[0])) if kept else fixed
 
 
-def _document(inspection: Inspection, kept: Sequence[Unit]) -> str:
+def _document(inspection: Inspection, kept: Sequence[Unit], first: int | None) -> str:
+    """Return the page with some units; ``first`` is the place of the one that is seen when it opens."""
     recording, findings = inspection.recording, inspection.findings
     symbols, numbers = _symbols(recording)
     scales = np.array([np.abs(recording.series[name][:, unit]).max() for name, unit in kept], np.float32)
@@ -63,6 +64,7 @@ def _document(inspection: Inspection, kept: Sequence[Unit]) -> str:
         "top": recording.guesses.shape[1],
         "series": _series(recording),
         "units": [[name, unit, scale] for (name, unit), scale in zip(kept, plain(scales), strict=True)],
+        "first": first,
         "all": sum(array.shape[1] for array in recording.series.values()),
         "findings": None if findings is None else _findings(recording, findings, kept),
         "gates": [_gate(gate) for gate in inspection.saturation],

@@ -24,6 +24,9 @@ function inkOn(parts) {
   return 1.05 / (light + 0.05) > (light + 0.05) / 0.0633 ? "#ffffff" : "#10161d";
 }
 
+/** Return a symbol as it is shown in a narrow cell: of a byte that is no ASCII the two digits alone. */
+const brief = (symbol) => (/^\\x[0-9a-f]{2}$/.test(symbol) ? symbol.slice(2) : shown(symbol));
+
 const palettes = {};
 /** Return the colours of −127 … 127, and of what is written on each, for the present theme. */
 function palette() {
@@ -142,7 +145,7 @@ class Grid {
     const { context } = this, faint = symbol === "\n" || symbol === "\t" || symbol === "\r";
     context.globalAlpha = faint ? 0.35 : 1;
     context.fillStyle = ink;
-    context.fillText(shown(symbol), x + wide / 2, y + this.line / 2 + 0.5, wide);
+    context.fillText(brief(symbol), x + wide / 2, y + this.line / 2 + 0.5, wide);
     context.globalAlpha = 1;
   }
 
@@ -182,7 +185,7 @@ class Grid {
         context.fillRect(x, high, wide + 0.5, size + 1);
         context.fillStyle = colours.guessInks[share];
         context.globalAlpha = right ? 1 : 0.78;
-        context.fillText(shown(text), x + wide / 2, high + size / 2 + 1, wide);
+        context.fillText(brief(text), x + wide / 2, high + size / 2 + 1, wide);
         context.globalAlpha = 1;
         if (right) {
           context.strokeStyle = colours.guessInks[share];

@@ -49,13 +49,15 @@ function guessesFor(t) {
 }
 
 const widths = new Map();
-/** Return how wide the widest of the commonest symbols is. */
+/** Return the width that 98 of 100 symbols of the text do not exceed. */
 function widestSymbol(context, font) {
   if (!widths.has(font)) {
     const counts = new Uint32Array(data.symbols.length);
     for (const id of text) counts[id]++;
-    const common = data.symbols.filter((symbol, id) => counts[id] > T / 200 && symbol !== "\n" && symbol !== "\t");
-    widths.set(font, Math.max(0, ...common.map((symbol) => context.measureText(shown(symbol)).width)));
+    const sizes = data.symbols.map((symbol, id) => [symbol === "\n" || symbol === "\t" ? 0 : context.measureText(brief(symbol)).width, counts[id]]);
+    let rest = T / 50;
+    const [widest] = sizes.sort(([one], [other]) => other - one).find(([, times]) => (rest -= times) < 0);
+    widths.set(font, widest);
   }
   return widths.get(font);
 }
@@ -75,7 +77,7 @@ function showFound() {
     : `${tried} None passed the controls: no unit knows any of these facts beyond what the last two symbols tell.${found.note ? ` (${found.note})` : ""}`;
   found.panes.forEach((pane) => byId("panes").append(paneOf(pane)));
   byId("found-more").hidden = !found.list.length;
-  byId("found-list").append(table(["unit", "r", "beyond the last symbols", "had to exceed", ""], found.list.map(lineOf), "Discoveries"));
+  byId("found-list").append(table(["unit", "r", "beyond the last symbols", "had to exceed, ±", ""], found.list.map(lineOf), "Discoveries"));
   if (found.count > found.list.length) byId("found-list").append(make("p", { class: "soft" }, `The best ${found.list.length} of ${count(found.count)}.`));
   byId("found-how").append(
     make("p", {}, "On both halves of the text, with one sign: the unit's correlation with the fact is 0.3 or more, and with what the last two symbols do not tell of it 0.45 or more, a fifth of its variance; and the latter beats what all units and facts together reach by chance in one text of a hundred, as 200 turns of the text against the states show, and the best of 512 random units that only forget. The numbers are those of the second half, which had no part in the choice."),
@@ -92,7 +94,7 @@ function paneOf(pane) {
   const card = make("article", { class: "card pane" },
     make("h3", {}, theirs(rest), " ", make("span", { class: "of" }, visible(name))), canvas,
     make("div", { class: "foot small soft" },
-      make("span", {}, `beyond the last symbols ${number(pane.beyond)}, had to exceed ${number(pane.threshold)}`),
+      make("span", {}, `beyond the last symbols ${number(pane.beyond)}, had to be ${pane.beyond < 0 ? "below" : "above"} ${number(Math.sign(pane.beyond) * pane.threshold)}`),
       make("button", { type: "button", class: "no-print", onclick: () => choose(pane.unit, true, pane.begin) }, "show in the text")));
   const grid = new Grid(canvas, sourceOf(() => units[pane.unit], pane.truth, pane.begin), [pane.begin, pane.begin + pane.truth.length], { size: 13, most: 8 });
   grid.truth = true;
@@ -243,7 +245,8 @@ function showSymbol(t) {
     ...(t ? [make("h3", {}, "Guessed for it"), ...guessRows(t)] : []),
     make("h3", {}, "Guessed for the next"), ...guessRows(t + 1));
 }
-const digitsOf = (unit) => (unit.scale >= 20 ? 1 : 2);
+/** Return how many digits of a value are sure, its steps being a 127th of the largest. */
+const digitsOf = (unit) => (unit.scale > 13 ? 0 : unit.scale > 1.3 ? 1 : 2);
 
 function guessRows(t) {
   return guessesFor(t).map(([symbol, share, right]) => {
@@ -322,9 +325,10 @@ function pointing() {
   view.addEventListener("pointerdown", (event) => {
     if (event.button) return;
     anchor = at(event);
+    held = true;
     if (anchor !== null) { showSymbol(anchor); if (seen.span) mark(null); }
   });
-  addEventListener("pointerup", () => { anchor = null; });
+  for (const end of ["pointerup", "pointercancel"]) addEventListener(end, () => { anchor = null; released(); });
   view.addEventListener("scroll", () => requestAnimationFrame(draw), { passive: true });
   byId("strip").addEventListener("click", (event) => {
     const box = byId("strip").getBoundingClientRect();
@@ -334,7 +338,9 @@ function pointing() {
 }
 
 function keys() {
+  addEventListener("keyup", released);
   addEventListener("keydown", (event) => {
+    held = event.repeat;
     if (event.ctrlKey || event.metaKey || event.altKey || /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName)) return;
     const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
     if (event.shiftKey && event.target === view && event.key.startsWith("Arrow")) { extend(event.key); event.preventDefault(); }
@@ -361,7 +367,16 @@ function extend(key) {
 
 // ---- the address
 
+/** Whether a key or the pointer is held down: browsers refuse an address that changes too often. */
+let held = false;
+function released() {
+  if (!held) return;
+  held = false;
+  remember();
+}
+
 function remember() {
+  if (held) return;
   const kept = new URLSearchParams();
   if (seen.unit) kept.set("unit", `${seen.unit.name}:${seen.unit.unit}`);
   for (const name of ["guesses", "stretch"]) if (seen[name]) kept.set(name, "1");
@@ -372,15 +387,17 @@ function remember() {
 
 function recall() {
   const kept = new URLSearchParams(location.hash.slice(1)), [, name, number_] = /^(.*):(\d+)$/.exec(kept.get("unit") ?? "") ?? [];
-  for (const flag of ["guesses", "stretch"]) seen[flag] = kept.has(flag) ? kept.get(flag) === "1" : seen[flag];
-  if (kept.has("surprise")) seen.surprise = kept.get("surprise") !== "0";
+  for (const flag of ["guesses", "stretch"]) seen[flag] = kept.get(flag) === "1";
+  seen.surprise = kept.get("surprise") !== "0";
   const [, begin, end] = /^(\d+)-(\d+)$/.exec(kept.get("span") ?? "") ?? [];
-  if (begin !== undefined && +begin < +end && +end <= T) seen.span = [+begin, +end];
+  seen.span = begin !== undefined && +begin < +end && +end <= T ? [+begin, +end] : null;
   const found = units.find((unit) => unit.name === name && unit.unit === +number_);
-  return found?.place ?? data.findings?.panes[0]?.unit ?? (units.length ? 0 : null);
+  return found?.place ?? data.first;
 }
 
 // ---- memory and gates
+
+const FAINTEST = 1e-12;
 
 function showMemory() {
   const memory = data.memory;
@@ -392,13 +409,14 @@ function showMemory() {
   curves(byId("context"), memory.context, [{ label: "bits lost, ± 2 standard errors", values: memory.excess, band, colour: 1 }],
     { title: "What is lost when context is cut", xLabel: "symbols of context kept", yLabel: "bits above the whole context", xLog: true, marks });
   if (memory.gradient.length) {
-    const values = memory.gradient.map((v) => (v > 0 ? v : null));
+    const least = FAINTEST * Math.max(...memory.gradient), values = memory.gradient.map((v) => (v > least ? v : null));
     curves(byId("gradient"), memory.reach, [{ label: "norm of d loss / d state", values, colour: 2 }],
       { title: "How far gradients reach", xLabel: "steps back", yLabel: "norm", xLog: true, yLog: true, marks });
+    if (memory.gradient.some((v) => v !== null && v <= least)) byId("gradient").after(make("p", { class: "soft small" }, "Norms below 10⁻¹² of the largest are among the numbers only."));
   }
   const reach = new Map(memory.reach.map((k, i) => [k, memory.gradient[i]]));
   byId("memory-table").append(table(["context", "bits lost", "standard error", "gradient norm so far back"],
-    memory.context.map((k, i) => [k, number(memory.excess[i], 4), number(memory.error[i], 4), reach.has(k) && reach.get(k) !== null ? reach.get(k).toExponential(2) : "–"]), "Memory"));
+    memory.context.map((k, i) => [k, number(memory.excess[i], 4), number(memory.error[i], 4), reach.has(k) && reach.get(k) !== null ? reach.get(k).toExponential(2).replace("-", "−") : "–"]), "Memory"));
 }
 
 const SVG = "http://www.w3.org/2000/svg";
@@ -473,8 +491,8 @@ for (const series of data.series) {
   const own = units.filter((unit) => unit.series === series).length;
   if (own) byId("series").append(make("option", { value: series.name }, visible(`${series.layer} · ${series.part}${own < series.units ? ` (${own} of ${series.units})` : ""}`)));
 }
-const first = recall();
-for (const name of ["guesses", "surprise", "stretch"]) {
+const FLAGS = ["guesses", "surprise", "stretch"], first = recall();
+for (const name of FLAGS) {
   byId(name).checked = seen[name];
   byId(name).addEventListener("change", (event) => {
     seen[name] = event.target.checked;
@@ -500,7 +518,13 @@ requestAnimationFrame(() => performance.mark("drawn"));
 new ResizeObserver(() => { if (view.clientWidth !== grid.width || view.clientHeight !== grid.height) layOut(view.clientWidth); }).observe(view);
 pointing();
 keys();
-addEventListener("hashchange", () => { choose(recall()); showSpan(); });
+addEventListener("hashchange", () => {
+  const place = recall();
+  FLAGS.forEach((name) => { byId(name).checked = seen[name]; });
+  layOut(view.clientWidth, seen.span ? seen.span[0] : undefined);
+  choose(place);
+  showSpan();
+});
 addEventListener("beforeprint", forPrint);
 addEventListener("afterprint", afterPrint);
 dark.addEventListener("change", () => redraws.forEach((again) => again()));
