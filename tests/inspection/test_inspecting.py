@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 import unrolled
 from unrolled.errors import LoadError, UsageError
@@ -74,6 +75,16 @@ def test_what_is_done_is_said_on_the_way(run: unrolled.Run) -> None:
 def test_one_symbol_read_by_one_unit_has_a_page_too(make_net: MakeNet) -> None:
     found = Inspection.of(unrolled.record(make_net(layers=1, hidden=1), [1]))
     assert found.findings is None and len(found.notes) == 1 and "<title>" in found.page()
+
+
+@pytest.mark.parametrize("weight", ["bias", "x_to_y"])
+def test_a_net_that_ran_away_has_no_page(make_net: MakeNet, weight: str) -> None:
+    net = make_net(layers=1, hidden=3)
+    with torch.no_grad():
+        next(p for name, p in net.named_parameters() if weight in name).fill_(torch.nan)
+    recording = unrolled.record(net, [1, 2, 0, 1])
+    with pytest.raises(UsageError, match=r"on: the net ran away; give an earlier checkpoint"):
+        Inspection.of(recording)
 
 
 def finding(series: str, unit: int, place: int, r: float) -> Finding:

@@ -56,7 +56,11 @@ class Inspection:
 
     @classmethod
     def of(cls, recording: Recording, predicates: Sequence[Predicate] = PREDICATES) -> Inspection:
-        """Look at a recording alone: units and gates; what needs the net is left out."""
+        """Look at a recording alone: units and gates; what needs the net is left out.
+
+        UsageError where numbers of it are none, since the net ran away.
+        """
+        _check_finite(recording)
         findings, notes = None, []
         try:
             findings = find_units(recording.series, recording.symbols, predicates)
@@ -155,6 +159,16 @@ def _memory(
         window = None
     positions = min(POSITIONS, len(read.ids) - longest)
     return measure_memory(net, read.ids, window=window, longest=longest, positions=positions), ()
+
+
+def _check_finite(recording: Recording) -> None:
+    for name, array in (*recording.series.items(), ("probabilities", recording.probabilities)):
+        wrong = ~np.isfinite(array).all(axis=1)
+        if wrong.any():
+            raise UsageError(
+                f"wanted finite numbers, {name} has others from symbol {int(wrong.argmax())} on: "
+                "the net ran away; give an earlier checkpoint"
+            )
 
 
 def _facts_of(recording: Recording) -> tuple[tuple[str, str], ...]:
