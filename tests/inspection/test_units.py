@@ -167,7 +167,10 @@ def test_series_that_do_not_fit_are_one_line(series: Series, complaint: str) -> 
 
 def test_a_text_too_short_or_a_wrong_share_is_one_line() -> None:
     series = {"a.h": np.zeros((300, 3), np.float32)}
-    with pytest.raises(UsageError, match="two parts of 200 symbols or more, came 300 symbols"):
+    with pytest.raises(
+        UsageError,
+        match=r"two parts of a text with 200 symbols or more each .held_out 0.5., came a text of 300",
+    ):
         find_units(series, ["a"] * 300)
     with pytest.raises(UsageError, match=r"held_out must lie between 0 and 1, came 1\.0"):
         find_units(series, ["a"] * 300, held_out=1.0)

@@ -109,9 +109,9 @@ def _summary(found: Inspection) -> dict[str, Any]:
                 "series": one.series,
                 "unit": one.unit,
                 "predicate": one.predicate.name,
-                "r": one.r,
-                "beyond": one.beyond,
-                "threshold": one.threshold,
+                "r": round(one.r, 4),
+                "beyond": round(one.beyond, 4),
+                "threshold": round(one.threshold, 4),
             }
             for one in (findings.found if findings is not None else ())
         ],

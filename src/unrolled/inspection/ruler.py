@@ -111,7 +111,7 @@ class Memory:
         at = int(np.searchsorted(self.context, context))
         return (
             f"with {context:,} the loss is {self.excess[at]:.3f} ± {self.error[at]:.3f} bits above the "
-            f"{self.whole:.3f} bits a {unit} of all that was read"
+            f"{self.whole:.3f} bits a {unit} with the whole context"
         )
 
     def _gradients(self) -> str:

@@ -212,8 +212,8 @@ def _checked(series: Mapping[str, Floats], symbols: Sequence[str], held_out: flo
         raise UsageError(f"held_out must lie between 0 and 1, came {held_out}; 0.5 holds out a half")
     if min(held_out, 1 - held_out) * T < LEAST_SYMBOLS:
         raise UsageError(
-            f"units are found in two parts of {LEAST_SYMBOLS} symbols or more, "
-            f"came {T} symbols with held_out {held_out}; give a longer text, 20,000 are good"
+            f"units are found in two parts of a text with {LEAST_SYMBOLS} symbols or more each (held_out "
+            f"{held_out}), came a text of {T}; give a longer one, 20,000 are good"
         )
     _check_series(series, T)
     number = {symbol: i for i, symbol in enumerate(dict.fromkeys(symbols))}

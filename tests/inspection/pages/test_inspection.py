@@ -344,12 +344,12 @@ def test_a_narrow_page_does_not_scroll_sideways_and_everything_has_a_name(
 
 def test_a_print_shows_the_text_in_colour_without_the_canvas(html: str, open_page: OpenPage) -> None:
     page = open_page(html, scheme="dark").page
-    page.evaluate("forPrint()")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
     page.emulate_media(media="print")
     assert page.locator("#printed span").count() == 4000 and page.locator("#text").is_hidden()
     grounds = page.evaluate("[...document.querySelectorAll('#printed span')].map((e) => e.style.background)")
     assert "rgb(255, 255, 255)" in grounds and len(set(grounds)) > 1
-    page.evaluate("afterPrint()")
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
     assert page.locator("#printed span").count() == 0
 
 

@@ -92,8 +92,21 @@ function table(heads, rows, caption) {
 const dark = matchMedia("(prefers-color-scheme: dark)");
 /** Return a colour of the style sheet by its name. */
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
-/** Call `draw` now, and again when the page turns dark or light. */
+const painters = [];
+/** Call `draw` now, and again when the page turns dark or light, or is printed. */
 function themed(draw) {
   draw();
-  dark.addEventListener("change", draw);
+  painters.push(draw);
 }
+const repaint = () => painters.forEach((draw) => draw());
+
+/** Whether the page is being printed, which is always light. */
+let printing = false;
+function onPaper(now) {
+  printing = now;
+  document.documentElement.classList.toggle("paper", now);
+  repaint();
+}
+dark.addEventListener("change", repaint);
+addEventListener("beforeprint", () => onPaper(true));
+addEventListener("afterprint", () => onPaper(false));

@@ -5,8 +5,8 @@ const ENDS = { light: [[40, 70, 208], [100, 196, 0]], dark: [[84, 112, 250], [12
 const PLAIN = { light: { card: "#ffffff", ink: "#1b2430", soft: "#8a94a0", focus: "#d1590b" }, dark: { card: "#171d24", ink: "#e6eaef", soft: "#7f8b98", focus: "#ffa04d" } };
 const GUESS = { light: [226, 104, 16], dark: [255, 150, 60] };
 const STEPS = 127;
+const MONO = colour("mono");
 
-let printing = false;
 const theme = () => (dark.matches && !printing ? "dark" : "light");
 const rgb = (text) => [1, 3, 5].map((at) => parseInt(text.slice(at, at + 2), 16));
 const mix = (from, to, share) => from.map((part, i) => Math.round(part + (to[i] - part) * share));
@@ -25,7 +25,18 @@ function inkOn(parts) {
 }
 
 /** Return a symbol as it is shown in a narrow cell: of a byte that is no ASCII the two digits alone. */
-const brief = (symbol) => (/^\\x[0-9a-f]{2}$/.test(symbol) ? symbol.slice(2) : shown(symbol));
+const briefs = new Map();
+function brief(symbol) {
+  if (!briefs.has(symbol)) briefs.set(symbol, /^\\x[0-9a-f]{2}$/.test(symbol) ? symbol.slice(2) : shown(symbol));
+  return briefs.get(symbol);
+}
+
+/** Write one symbol around x, y; only what may be wide is measured, to be made narrow enough. */
+function writeBrief(context, symbol, x, y, wide) {
+  const text = brief(symbol);
+  if (text.length === 1 && text < "\u0250") context.fillText(text, x, y);
+  else context.fillText(text, x, y, wide);
+}
 
 const palettes = {};
 /** Return the colours of −127 … 127, and of what is written on each, for the present theme. */
@@ -84,7 +95,7 @@ class Grid {
     return this.total;
   }
 
-  font(size) { return `${size}px ${colour("mono")}`; }
+  font(size) { return `${size}px ${MONO}`; }
 
   cellWidth() {
     const own = this.context.measureText("0").width;
@@ -145,7 +156,7 @@ class Grid {
     const { context } = this, faint = symbol === "\n" || symbol === "\t" || symbol === "\r";
     context.globalAlpha = faint ? 0.35 : 1;
     context.fillStyle = ink;
-    context.fillText(brief(symbol), x + wide / 2, y + this.line / 2 + 0.5, wide);
+    writeBrief(context, symbol, x + wide / 2, y + this.line / 2 + 0.5, wide);
     context.globalAlpha = 1;
   }
 
@@ -185,7 +196,7 @@ class Grid {
         context.fillRect(x, high, wide + 0.5, size + 1);
         context.fillStyle = colours.guessInks[share];
         context.globalAlpha = right ? 1 : 0.78;
-        context.fillText(brief(text), x + wide / 2, high + size / 2 + 1, wide);
+        writeBrief(context, text, x + wide / 2, high + size / 2 + 1, wide);
         context.globalAlpha = 1;
         if (right) {
           context.strokeStyle = colours.guessInks[share];

@@ -71,7 +71,7 @@ function showFound() {
     byId("found-more").hidden = byId("found-rules").hidden = true;
     return;
   }
-  const tried = `${count(data.all)} series of single units were held against ${found.predicates} facts about the text, ${count(found.tries)} pairs.`;
+  const tried = `Every output, state and gate of every unit, ${count(data.all)} in all, was held against ${found.predicates} facts about the text: ${count(found.tries)} pairs.`;
   lead.textContent = found.count
     ? `${tried} ${count(found.count)} ${found.count === 1 ? "pair" : "pairs"} passed every control. Here is the best unit for each fact; the line under a passage is where the fact is true.`
     : `${tried} None passed the controls: no unit knows any of these facts beyond what the last two symbols tell.${found.note ? ` (${found.note})` : ""}`;
@@ -105,12 +105,11 @@ function paneOf(pane) {
   return card;
 }
 
-const redraws = [];
 /** Call `draw(width)` with the room that an element has, now and whenever that or the theme changes. */
 function whenWide(element, draw) {
   let last = 0;
   const again = () => { if (last) draw(last); };
-  redraws.push(again);
+  painters.push(again);
   requestAnimationFrame(() => new ResizeObserver(([entry]) => {
     const width = Math.floor(entry.contentRect.width);
     if (width && width !== last) { last = width; draw(width); }
@@ -127,6 +126,8 @@ function layOut(width, keep = firstSeen()) {
   grid.guesses = seen.guesses ? TOP : 0;
   grid.surprise = seen.surprise;
   const height = grid.layout(width);
+  view.style.height = "";
+  if (height + 2 < view.offsetHeight) view.style.height = `${height + 2}px`;
   grid.resize(width, view.clientHeight);
   byId("tall").style.height = `${Math.max(0, height)}px`;
   byId("tall").style.marginTop = `-${view.clientHeight}px`;
@@ -137,12 +138,27 @@ function layOut(width, keep = firstSeen()) {
 const firstSeen = () => (grid.rows ? grid.rows[Math.min(grid.rows.length - 1, Math.round(view.scrollTop / grid.rowHeight))]?.[0] ?? 0 : null);
 const draw = () => { if (grid.rows) { grid.draw(view.scrollTop, seen.span); drawStrip(); } };
 
-/** Draw the whole text as one strip: each column the mean of its part. */
+let strip = { key: null, canvas: document.createElement("canvas") };
+/** Draw the whole text as one strip, each column the mean of its part, and where the view is. */
 function drawStrip() {
   const canvas = byId("strip"), width = canvas.clientWidth, height = 30, ratio = window.devicePixelRatio || 1;
-  canvas.width = width * ratio;
-  canvas.height = height * ratio;
-  const context = canvas.getContext("2d"), colours = palette(), unit = seen.unit;
+  if (!width) return;
+  const key = [seen.unit?.place, seen.stretch, width, ratio, theme()].join();
+  if (strip.key !== key) paintStrip(key, width, height, ratio);
+  [canvas.width, canvas.height] = [strip.canvas.width, strip.canvas.height];
+  const context = canvas.getContext("2d"), row = (y) => grid.rows[Math.min(grid.rows.length - 1, Math.floor(y / grid.rowHeight))];
+  context.drawImage(strip.canvas, 0, 0);
+  context.scale(ratio, ratio);
+  const [first, last] = [row(view.scrollTop), row(view.scrollTop + view.clientHeight)];
+  context.strokeStyle = palette().focus;
+  context.lineWidth = 2;
+  if (first) context.strokeRect((first[0] / T) * width + 1, 1, Math.max(3, ((last[1] - first[0]) / T) * width - 2), height - 2);
+}
+
+function paintStrip(key, width, height, ratio) {
+  strip.key = key;
+  [strip.canvas.width, strip.canvas.height] = [width * ratio, height * ratio];
+  const context = strip.canvas.getContext("2d"), colours = palette(), unit = seen.unit;
   context.scale(ratio, ratio);
   context.fillStyle = colours.card;
   context.fillRect(0, 0, width, height);
@@ -154,10 +170,6 @@ function drawStrip() {
     context.fillStyle = colours.cells[Math.max(-STEPS, Math.min(STEPS, step)) + STEPS];
     context.fillRect(x, 0, 1, height);
   }
-  const [first, last] = [grid.rows[Math.min(grid.rows.length - 1, Math.floor(view.scrollTop / grid.rowHeight))], grid.rows[Math.min(grid.rows.length - 1, Math.floor((view.scrollTop + view.clientHeight) / grid.rowHeight))]];
-  context.strokeStyle = colours.focus;
-  context.lineWidth = 2;
-  if (first) context.strokeRect((first[0] / T) * width + 1, 1, Math.max(3, ((last[1] - first[0]) / T) * width - 2), height - 2);
 }
 
 function drawScale() {
@@ -462,8 +474,6 @@ function scatter(gate, always) {
 // ---- print
 
 function forPrint() {
-  printing = true;
-  redraws.forEach((again) => again());
   const colours = palette(), first = firstSeen() ?? 0, place = byId("printed");
   const spot = sourceOf(() => seen.unit).spot;
   place.replaceChildren(...Array.from({ length: Math.min(4000, T - first) }, (_, i) => {
@@ -473,12 +483,12 @@ function forPrint() {
     span.style.color = colours.inks[step];
     return span;
   }));
+  const last = Math.min(4000, T - first);
+  if (last < T) place.append(make("p", {}, `Symbols ${count(first)} to ${count(first + last - 1)} of ${count(T)}.`));
 }
 
 function afterPrint() {
-  printing = false;
   byId("printed").replaceChildren();
-  redraws.forEach((again) => again());
 }
 
 // ---- begin
@@ -497,7 +507,7 @@ for (const name of FLAGS) {
   byId(name).addEventListener("change", (event) => {
     seen[name] = event.target.checked;
     if (name !== "stretch") layOut(view.clientWidth);
-    redraws.forEach((again) => again());
+    repaint();
     drawScale();
     remember();
   });
@@ -510,7 +520,7 @@ byId("after").addEventListener("click", () => step(1));
 byId("plain").addEventListener("toggle", () => {
   if (!byId("plain-text").textContent) byId("plain-text").textContent = visible(Array.from(text, (id) => data.symbols[id]).join(""));
 });
-redraws.push(() => { drawScale(); draw(); });
+painters.push(() => { drawScale(); draw(); });
 layOut(view.clientWidth, seen.span ? seen.span[0] : null);
 choose(first);
 showSpan();
@@ -527,11 +537,10 @@ addEventListener("hashchange", () => {
 });
 addEventListener("beforeprint", forPrint);
 addEventListener("afterprint", afterPrint);
-dark.addEventListener("change", () => redraws.forEach((again) => again()));
 showFound();
 showMemory();
 showGates();
 if (data.picture) { byId("net").hidden = false; showPicture(byId("picture"), data.picture); }
 byId("kept").textContent = units.length < data.all
-  ? `This page holds ${count(units.length)} of ${count(data.all)} series of units, those that know something first. The command has a flag, --megabytes, for more.`
-  : `This page holds all ${count(data.all)} series of units. It needs no network and keeps nothing.`;
+  ? `This page holds ${count(units.length)} of ${count(data.all)} outputs, states and gates of units, those that know something first. The command has a flag, --megabytes, for more.`
+  : `This page holds all ${count(data.all)} outputs, states and gates of units. It needs no network and keeps nothing.`;

@@ -82,6 +82,7 @@ function showResults() {
     [run.best ? number(run.best.nats, 4) : "–", isBest(run) ? "number best" : "number"],
     ...(TEXTS ? [run.best ? number(run.best.nats / LN2, 3) : "–"] : []), run.best ? count(run.best.update) : "–", share(run.best?.accuracy ?? run.last_train?.accuracy)]);
   byId("results-table").append(rowsOf(heads, rows, 2, "Results of the runs"));
+  if (new Set(RUNS.map((run) => run.text_id)).size > 1) byId("results-table").append(make("p", { class: "soft small" }, "Losses of different texts can't be compared with each other, here and in the curves."));
   if (RUNS.some(isBest)) byId("results-table").append(make("p", { class: "soft small" }, "Bold: the least loss of all that learned from the same text."));
   const differing = Object.keys(RUNS[0].settings).filter((name) => new Set(RUNS.map((run) => run.settings[name])).size > 1);
   const others = [...(new Set(RUNS.map((run) => run.text_id)).size > 1 ? [["text", ...RUNS.map((run) => run.text)]] : []),
