@@ -54,7 +54,7 @@ def test_K12_the_page_has_every_units_value_and_the_five_best_guesses_of_each_ch
     page: str, recording: Recording
 ) -> None:
     data = data_of(page)
-    values = array_of(page, "values", np.int8).reshape(len(data["units"]), -1)
+    values = array_of(page, "values", np.int8).reshape(len(data["units"]), -1)[:, :4000]
     assert len(values) == 2 * 6 * 13 == data["all"]
     for (name, unit, scale), row in zip(data["units"], values, strict=True):
         column = recording.series[name][:, unit]

@@ -161,7 +161,7 @@ def test_K13_the_planted_unit_is_the_first_pane_in_plain_words(html: str, open_p
     assert page.locator("#panes h3").first.inner_text() == "on inside double quotes, r = 1.00 unit 1/3"
     assert page.evaluate("[seen.unit.name, seen.unit.unit]") == ["quoting1.h", 3]
     pane = data_of(html)["findings"]["panes"][0]
-    values = np.frombuffer(array_of(html, "values"), np.int8).reshape(-1, 5000)[pane["unit"]]
+    values = np.frombuffer(array_of(html, "values"), np.int8).reshape(-1, 5001)[pane["unit"]]
     passage = values[pane["begin"] : pane["begin"] + len(pane["truth"])]
     assert np.array_equal(np.rint(passage / 127), np.asarray(pane["truth"]) / 100)
 
@@ -300,7 +300,7 @@ def test_20000_symbols_and_512_units_are_all_on_the_page_where_it_may_be_large(
 ) -> None:
     large = Inspection("large", (), synthetic(recording, 20_000, 512), None)
     html = large.page(megabytes=None)
-    assert len(array_of(html, "values")) == 20_000 * 512
+    assert len(array_of(html, "values")) == 20_001 * 512
     page = open_page(html).page
     page.wait_for_function("performance.getEntriesByName('drawn').length")
     assert page.evaluate("units.length") == 512

@@ -17,7 +17,7 @@ from unrolled.inspection.pages.choice import (
     typical_passage,
 )
 from unrolled.inspection.pages.document import document
-from unrolled.inspection.pages.numbers import eighths, plain, smallest
+from unrolled.inspection.pages.numbers import eighths, in_threes, plain, smallest
 from unrolled.inspection.recording import Recording
 from unrolled.inspection.ruler import Memory
 from unrolled.inspection.units import Finding, Findings
@@ -77,7 +77,7 @@ def _document(inspection: Inspection, kept: Sequence[Unit], first: int | None) -
         "guesses": numbers(recording.guesses).tobytes(),
         "probabilities": np.rint(recording.probabilities * 255).astype(np.uint8).tobytes(),
         "surprise": recording.surprise.astype("<f2").tobytes(),
-        "values": eighths(values, scales).T.tobytes(),
+        "values": in_threes(eighths(values, scales).T).tobytes(),
     }
     return document("inspection", data, arrays, pictures=[inspection.picture])
 

@@ -14,6 +14,11 @@ def eighths(values: NDArray[np.float32], scales: NDArray[np.float32]) -> NDArray
     return np.clip(np.rint(values / steps), -127, 127).astype(np.int8)
 
 
+def in_threes(rows: NDArray[np.int8]) -> NDArray[np.int8]:
+    """Return rows [N, T] with zeros after each: of base64, three bytes in four signs, none shares one."""
+    return np.pad(rows, ((0, 0), (0, -rows.shape[1] % 3)))
+
+
 def plain(values: Iterable[float], digits: int = 5) -> list[float | None]:
     """Return numbers rounded to ``digits`` significant digits, None for what is none."""
     return [float(f"{value:.{digits}g}") if np.isfinite(value) else None for value in values]

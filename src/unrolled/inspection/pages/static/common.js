@@ -5,9 +5,10 @@ const data = JSON.parse(document.getElementById("data").textContent);
 
 /** Return the raw bytes of the array `name`, or none. */
 function bytes(name) {
-  const block = document.getElementById(`array-${name}`);
-  if (!block) return new Uint8Array(0);
-  const text = block.textContent;
+  return decoded(document.getElementById(`array-${name}`)?.textContent ?? "");
+}
+
+function decoded(text) {
   if (Uint8Array.fromBase64) return Uint8Array.fromBase64(text);
   const raw = atob(text), found = new Uint8Array(raw.length);
   for (let i = 0; i < raw.length; i++) found[i] = raw.charCodeAt(i);

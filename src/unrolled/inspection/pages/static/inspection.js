@@ -3,9 +3,21 @@
 const T = data.length, TOP = data.top, MONO_TAB = 4;
 const text = ids("ids", data.width), guessed = ids("guesses", data.width);
 const probabilities = bytes("probabilities"), bits = halves("surprise");
-const values = new Int8Array(bytes("values").buffer);
-const units = data.units.map(([name, unit, scale], place) => ({ place, name, unit, scale: scale ?? 0,
-  series: data.series.find((series) => series.name === name), values: values.subarray(place * T, (place + 1) * T) }));
+const values = byId("array-values").textContent;
+
+/** A unit and its values, which are decoded when they are first wanted. */
+class Unit {
+  constructor([name, unit, scale], place) {
+    Object.assign(this, { place, name, unit, scale: scale ?? 0, series: data.series.find((series) => series.name === name) });
+  }
+
+  get values() {
+    const size = 4 * Math.ceil(T / 3), own = decoded(values.slice(this.place * size, (this.place + 1) * size));
+    Object.defineProperty(this, "values", { value: new Int8Array(own.buffer, own.byteOffset, T) });
+    return this.values;
+  }
+}
+const units = data.units.map((unit, place) => new Unit(unit, place));
 const wordsOf = new Map();
 for (const line of data.findings?.list ?? []) {
   if (line.unit !== null) wordsOf.set(line.unit, [...(wordsOf.get(line.unit) ?? []), line]);
