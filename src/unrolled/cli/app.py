@@ -13,6 +13,7 @@ app = App(
     version=f"unrolled {__version__}",
     version_flags=["--version"],
     help_format="plaintext",
+    suppress_keyboard_interrupt=False,  # main must hear of it, to let go of a pipe that is full
     default_parameter=Parameter(negative=(), show_default=False),
 )
 data = App(name="data", help=DATA_ABOUT)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -13,25 +14,34 @@ AGAIN = 1.0
 
 @contextmanager
 def insistent() -> Iterator[None]:
-    """Raise KeyboardInterrupt at SIGINT, and again each second until it has ended the block.
+    """Raise KeyboardInterrupt at SIGINT, again each second until it has ended the block, and nothing else.
 
     One is lost where Python has nobody to give it to: in a callback of a weak reference, in ``__del__``, in
     an import that C++ code makes and whose failure it passes over; or when it comes right before a write to
-    a full pipe. Where SIGINT is ignored, as in the background of a shell, it stays so.
+    a full pipe. One that falls into a library's own tidying up comes out as an error of that library. Where
+    SIGINT is ignored, as in the background of a shell, it stays so.
     """
-    if not hasattr(signal, "setitimer") or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+    ours = threading.current_thread() is threading.main_thread() and hasattr(signal, "setitimer")
+    if not ours or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         yield
         return
-    before = signal.signal(signal.SIGALRM, _interrupt)
-    signal.signal(signal.SIGINT, _interrupt)
+    pressed = False
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal pressed
+        pressed = True
+        signal.setitimer(signal.ITIMER_REAL, AGAIN)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.signal(signal.SIGINT, interrupt)
     try:
         yield
+    except Exception as error:
+        if pressed:
+            raise KeyboardInterrupt from error
+        raise
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
         signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    signal.setitimer(signal.ITIMER_REAL, AGAIN)
-    raise KeyboardInterrupt

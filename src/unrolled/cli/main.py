@@ -10,9 +10,9 @@ from typing import TextIO
 
 from unrolled.cli.interrupts import insistent
 from unrolled.cli.overview import overview
-from unrolled.errors import SettingsError, UnrolledError
+from unrolled.errors import SettingsError, UnrolledError, UsageError
 
-FAILED, USAGE, INTERRUPTED = 1, 2, 130
+FAILED, INTERRUPTED = 1, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -30,37 +30,15 @@ def run(arguments: Sequence[str]) -> int:
         return 0
     try:
         with insistent():
-            return _called(arguments)
+            _call(arguments)
     except KeyboardInterrupt:
         _say("interrupted")
         if _is_pipe(sys.stdout):  # full, with a reader that waits for our end, it would never take the rest
             _let_go(sys.stdout)
         return INTERRUPTED
-
-
-def _called(arguments: Sequence[str]) -> int:
-    """Call the verb; return the exit code."""
-    from cyclopts import CycloptsError
-
-    from unrolled.cli.app import app
-
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
-    try:
-        app(
-            list(arguments),
-            exit_on_error=False,
-            print_error=False,
-            help_on_error=False,
-            result_action="return_value",
-        )
     except UnrolledError as error:
         _complain(error)
         return error.exit_code
-    except CycloptsError as error:
-        _say(f"{' '.join(str(error).split())} (unrolled --help)")
-        return USAGE
     except BrokenPipeError:
         _let_go(sys.stdout)
         return FAILED
@@ -76,6 +54,27 @@ def _called(arguments: Sequence[str]) -> int:
         _say(f"{name}{error.strerror or error}")
         return FAILED
     return 0
+
+
+def _call(arguments: Sequence[str]) -> None:
+    """Call the verb that the arguments name; UsageError for words that it doesn't know."""
+    from cyclopts import CycloptsError
+
+    from unrolled.cli.app import app
+
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+    try:
+        app(
+            list(arguments),
+            exit_on_error=False,
+            print_error=False,
+            help_on_error=False,
+            result_action="return_value",
+        )
+    except CycloptsError as error:
+        raise UsageError(f"{' '.join(str(error).split())} (unrolled --help)") from error
 
 
 def _complain(error: UnrolledError) -> None:
