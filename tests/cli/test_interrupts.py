@@ -39,7 +39,7 @@ main()
 
 
 def pressed(code: str, environment: dict[str, str], when: bytes = b"deaf") -> tuple[int, str]:
-    """Press Ctrl-C once, as soon as a program says ``when``; return its exit code and what it complained of."""
+    """Press Ctrl-C once, as soon as a program says ``when``; return its exit code and stderr."""
     command = [sys.executable, "-c", code, "sample", "run"]
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE

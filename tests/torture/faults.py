@@ -162,7 +162,9 @@ class Shim:
             written: int = self.real["pwrite"](handle, data, at)
             return written
         operation = Operation("write", inside, data=data.decode("latin-1"), at=at)
-        written = self.meet(operation, lambda: self.real["pwrite"](handle, data, at))
+        pwrite, first = self.real["pwrite"], data[: len(data) // 2]
+        half = (lambda: pwrite(handle, first, at)) if first else None
+        written = self.meet(operation, lambda: pwrite(handle, data, at), half)
         return written
 
     def _fsync(self, handle: int) -> None:

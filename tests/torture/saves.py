@@ -17,8 +17,10 @@ from dataclasses import asdict, dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from unrolled.errors import DamagedError
+from unrolled.runs import Run
 from unrolled.runs.checkpoint import read_checkpoint
 
 from .disk import MANNERS, Disk
@@ -119,6 +121,8 @@ class Told:
     before: Path
     """The folder at its beginning."""
     log: list[Operation]
+    saved: list[tuple[int, int]]
+    """After how many operations which checkpoint was said to be saved."""
     end: dict[str, Any]
     """The fingerprint at its end."""
 
@@ -126,8 +130,7 @@ class Told:
 @cache
 def told(story: Story) -> Told:
     """Do a story once; what is there before and after lies in a folder that goes with this process."""
-    before = _lasting() / story.name.replace(" ", "-")
-    before.mkdir()
+    before = Path(tempfile.mkdtemp(dir=_lasting()))
     book(before / "book.txt")
     (before / "runs").mkdir()
     story.prepare(before)
@@ -136,16 +139,23 @@ def told(story: Story) -> Told:
     log = folder / "log.json"
 
     def action() -> int:
-        shim = Shim(folder / "runs").install()
-        code = cli(*story.words(folder))
-        log.write_text(json.dumps([asdict(operation) for operation in shim.log]))
+        shim, saved, save = Shim(folder / "runs").install(), [], Run.save
+
+        def noted(*given: Any, **named: Any) -> Path:
+            place = save(*given, **named)
+            saved.append((len(shim.log), int(place.name)))
+            return place
+
+        with mock.patch.object(Run, "save", noted):
+            code = cli(*story.words(folder))
+        log.write_text(json.dumps([[asdict(operation) for operation in shim.log], saved]))
         return code
 
     code = fork(action, folder / "said")
     if code:
         raise Wrong(f"{story.name}: exit {code}: {last_line(tidy_words(folder / 'said'))}")
-    operations = [Operation(**entry) for entry in json.loads(log.read_text())]
-    return Told(before, operations, fingerprint(_run(folder)))
+    operations, saved = json.loads(log.read_text())
+    return Told(before, [Operation(**entry) for entry in operations], saved, fingerprint(_run(folder)))
 
 
 @cache
@@ -222,20 +232,21 @@ def _go_on(story: Story, folder: Path) -> None:
 
 
 def _newest(story: Story, number: int, *, sure: bool) -> int | None:
-    """Return the newest checkpoint that must be there after an operation; None where none need be."""
+    """Return the newest checkpoint that must be there after an operation; None where none need be.
+
+    ``sure`` asks for those only that were said to be saved, which a loss of power must leave.
+    """
     found = told(story)
     there = list(updates(_run(found.before)))
     if story.prepare is _damaged:
         there.remove(4)
-    waiting: list[int] = []
-    for operation in found.log[: number + 1]:
+    for done, operation in enumerate(found.log[: number + 1], start=1):
         target = Path(operation.other)
-        if operation.name == "rename" and target.parent.name == "checkpoints" and target.name.isdigit():
-            waiting.append(int(target.name))
-        elif operation.name == "rename" and Path(operation.path).name in map(str, there):
+        if operation.name == "rename" and Path(operation.path).name in map(str, there):
             there.remove(int(Path(operation.path).name))
-        if not sure or (operation.name == "fsync" and Path(operation.path).name == "checkpoints"):
-            there, waiting = [*there, *waiting], []
+        elif operation.name == "rename" and target.parent.name == "checkpoints" and target.name.isdigit():
+            there += [int(target.name)] * (not sure)
+        there += [update for at, update in found.saved if at == done]
     return max(there, default=None)
 
 

@@ -403,6 +403,7 @@ def _while_read(read: int, what: str, path: str, folder: Path, draw: random.Rand
 
     def change() -> None:
         if what == "dropped":
+            (run.directory / "best").unlink()  # which is kept
             for update in (5, 6):
                 run.save(update, other(update), best=None)
         elif what == "replaced":

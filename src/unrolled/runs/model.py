@@ -40,7 +40,7 @@ def load_checkpoint(path: Path, cells: Mapping[str, type[Cell]] | None, say: Say
 
 
 def _named(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return what the checkpoint at ``path`` holds; a link is followed once, and again where it has moved."""
+    """Return what the checkpoint at ``path`` holds; anew where another came in its place meanwhile."""
     while True:
         folder = path.resolve() if path.is_symlink() else path
         before = _identity(folder)
@@ -49,7 +49,7 @@ def _named(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         except LoadError as error:
             if _identity(folder) == before and before is not None:
                 raise
-            if not path.is_symlink() or not path.exists():
+            if not path.exists():
                 raise LoadError(
                     f"{path} was dropped while it was read: a training keeps the newest two and the best. "
                     "Name the run, for its newest"
