@@ -328,3 +328,32 @@ def test_what_a_killed_process_left_behind_is_cleared(
     straight = unrolled.train(text, run=tmp_path / "straight", **small)
     assert not half.exists()
     assert fingerprint(run) == fingerprint(straight.directory)
+
+
+def test_a_run_that_was_stopped_before_its_first_checkpoint_begins_when_it_is_resumed(
+    text: Path, small: dict[str, Any], tmp_path: Path
+) -> None:
+    straight = unrolled.train(text, run=tmp_path / "straight", **small)
+    run = unrolled.train(text, run=tmp_path / "run", **small)
+    for update in run.updates():
+        shutil.rmtree(run.checkpoints / str(update))
+    said: list[str] = []
+
+    class Heard(Listener):
+        def said(self, message: str) -> None:
+            said.append(message)
+
+    unrolled.resume(run.directory, listener=Heard())
+    assert any("begins at its beginning" in message for message in said)
+    assert fingerprint(run.directory) == fingerprint(straight.directory)
+
+
+def test_a_run_that_begins_when_it_is_resumed_has_the_vocabulary_that_was_given(tmp_path: Path) -> None:
+    settings = {"hidden": 5, "lanes": 1, "window": 2, "split": (1.0,), "max_updates": 4}
+    straight = unrolled.train("hello", run=tmp_path / "straight", **settings)
+    run = unrolled.train("hello", run=tmp_path / "run", **settings)
+    for update in run.updates():
+        shutil.rmtree(run.checkpoints / str(update))
+    unrolled.resume(run.directory)
+    assert fingerprint(run.directory) == fingerprint(straight.directory)
+    assert unrolled.load(run.directory).vocab == unrolled.load(straight.directory).vocab

@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from unrolled.data import Vocab
+from unrolled.errors import LoadError, UsageError
+from unrolled.runs import Checkpoint, Journal, Run, Source, check_unused, checkpoint, claim_run_directory
+from unrolled.runs.checkpoint import read_checkpoint
+from unrolled.settings import Settings
+
+SOURCE = Source(("book.txt",), "00")
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return Run.create(tmp_path / "run", Settings(), SOURCE)
+
+
+def holding(number: float) -> Checkpoint:
+    return Checkpoint({"a": torch.full((2, 3), number)}, {}, {}, {"number": number})
+
+
+def broken(*given: Any, **named: Any) -> Any:
+    raise OSError(errno.EIO, os.strerror(errno.EIO), str(given[0]))
+
+
+def number_in(run: Run, update: int) -> Any:
+    return read_checkpoint(run.checkpoints / str(update)).state["number"]
+
+
+def test_a_checkpoint_whose_name_cannot_be_synced_is_not_there(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run.save(1, holding(1), None)
+    real = checkpoint.sync_directory
+    monkeypatch.setattr(
+        checkpoint, "sync_directory", lambda p: broken(p) if p == run.checkpoints else real(p)
+    )
+    with pytest.raises(OSError):
+        run.save(2, holding(2), None)
+    assert run.updates() == [1] and not list(run.checkpoints.glob(".*"))
+
+
+def test_a_replacement_that_fails_half_way_leaves_the_old_one(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run.save(1, holding(1), None)
+    real = Path.rename
+    monkeypatch.setattr(
+        Path, "rename", lambda self, to: broken(self) if self.name == ".1.new" else real(self, to)
+    )
+    with pytest.raises(OSError):
+        run.save(1, holding(2), None, replace=True)
+    assert number_in(run, 1) == 1
+    monkeypatch.undo()
+    run.save(1, holding(3), None, replace=True)
+    assert number_in(run, 1) == 3
+
+
+def test_an_old_checkpoint_that_cannot_be_dropped_is_no_missed_save(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for update in (1, 2):
+        run.save(update, holding(update), None)
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "_drop", broken)
+        run.save(3, holding(3), None)
+    assert run.updates() == [3, 2, 1]
+    run.save(4, holding(4), None)
+    assert run.updates() == [4, 3]
+
+
+def test_the_best_that_is_there_stays_where_the_best_of_all_could_not_be_written(run: Run) -> None:
+    run.save(1, holding(1), 1)
+    for update in (2, 4, 5):
+        run.save(update, holding(update), 3)
+    assert run.updates() == [5, 4, 1] and (run.directory / "best").resolve().name == "1"
+
+
+def test_a_line_that_was_written_by_half_is_taken_away_before_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal, real = Journal(tmp_path / "lines.jsonl"), Path.open
+    journal.append({"n": 1})
+
+    class Half:
+        def __init__(self, path: Path) -> None:
+            self.file = real(path, "ab", buffering=0)
+
+        def __enter__(self) -> Half:
+            return self
+
+        def __exit__(self, *rest: object) -> None:
+            self.file.close()
+
+        def write(self, data: bytes) -> None:
+            self.file.write(data[:4])
+            broken(journal.path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", lambda self, *rest: Half(self))
+        patch.setattr(os, "truncate", broken)
+        for number in (2, 3):
+            with pytest.raises(OSError):
+                journal.append({"n": number})
+    journal.append({"n": 4})
+    assert [line["n"] for line in journal.lines()] == [1, 2, 3, 4]
+
+
+def test_a_directory_with_no_more_than_the_beginning_of_a_run_can_become_one(tmp_path: Path) -> None:
+    place = tmp_path / "run"
+    (place / "checkpoints").mkdir(parents=True)
+    (place / "cell.py.txt").write_text("x = 1")
+    (place / ".config.toml.99").write_text("[net")
+    (place / "lock").write_text("99")
+    with pytest.raises(LoadError, match="train again with --run"):
+        Run(place)
+    check_unused(place)
+    Run.create(place, Settings(), SOURCE)
+    with pytest.raises(UsageError, match="not empty"):
+        check_unused(place)
+    other = tmp_path / "other"
+    (other / "checkpoints" / "4").mkdir(parents=True)
+    with pytest.raises(UsageError, match="not empty"):
+        check_unused(other)
+
+
+def test_a_run_that_was_never_saved_says_so(run: Run) -> None:
+    assert run.was_never_saved
+    (run.checkpoints / ".1.99").mkdir()
+    assert run.was_never_saved
+    (run.checkpoints / "damaged-1").mkdir()
+    assert not run.was_never_saved
+
+
+def test_a_vocabulary_that_was_given_is_remembered(tmp_path: Path) -> None:
+    vocab = Vocab("char", ("b", "\n", "a", '"', "\\", "é", "\x07", "𝄞"))
+    Run.create(tmp_path / "run", Settings(), Source(("book.txt",), "00", vocab=vocab))
+    assert Run(tmp_path / "run").source.vocab == vocab
+
+
+def test_a_number_that_is_claimed_is_no_other_runs(tmp_path: Path) -> None:
+    found = [claim_run_directory("book", tmp_path / "runs") for _ in range(3)]
+    assert [place.name for place in found] == ["book-001", "book-002", "book-003"]
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="file"):
+        claim_run_directory("book", tmp_path / "file")
