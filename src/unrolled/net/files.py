@@ -13,7 +13,7 @@ from typing import Any
 
 from unrolled.cells import Cell
 from unrolled.cells.user import run_file
-from unrolled.errors import LoadError, NetError, UsageError, nearest
+from unrolled.errors import LoadError, NetError, OwnCellError, UsageError, nearest
 from unrolled.net.check import check
 from unrolled.net.schedule import schedule
 from unrolled.net.spec import PHASES, Spec
@@ -57,6 +57,9 @@ class Loaded:
             yield
         except NetError as error:
             raise self.locate(error, phase) from error
+        except OwnCellError as error:
+            at = self.locate(NetError(str(error), error.layer, "cell"), phase)
+            raise OwnCellError(str(at), error.layer) from error
 
 
 def read_net(path: str | Path) -> Loaded:

@@ -23,7 +23,7 @@ from typing import Any
 
 import tomli_w
 
-from unrolled.errors import NetError, nearest
+from unrolled.errors import NetError, nearest, printable
 from unrolled.net.check import check
 from unrolled.net.plain import layer_of
 from unrolled.net.spec import Layer, Spec
@@ -95,9 +95,7 @@ def parse(source: str | bytes, label: str) -> TomlNet:
 
 def placed(error: NetError, where: str) -> NetError:
     """Return an error that begins with its place."""
-    # What a file calls things is told as it is, but for signs that could break a line or move a cursor.
-    message = "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in str(error))
-    return NetError(f"{where}: {message}", error.layer, error.field)
+    return NetError(f"{where}: {printable(str(error))}", error.layer, error.field)
 
 
 def _top_fault(key: str, value: Any) -> str | None:

@@ -79,7 +79,7 @@ def flattened(label: str, data: Mapping[str, Any], where: Where | None = None) -
 def _fault(data: Mapping[str, Any], group: str, name: str) -> str:
     """Say what is wrong with a name of a table, or with a table."""
     if group not in GROUPS:
-        return f"'{_cut(group)}' is no table of settings{_near(group, [*GROUPS, 'recipe', 'about'])}"
+        return f"'{_cut(group)}' is no table of settings{nearest(group, [*GROUPS, 'recipe', 'about'])}"
     if not isinstance(data[group], dict):
         return f"'{group}' must be a table, [{group}], not {shown(data[group])}"
     known = [f.name for f in fields(GROUPS[group])]
@@ -90,14 +90,10 @@ def _cut(name: str) -> str:
     return name if len(name) <= 60 else f"{name[:57]}..."
 
 
-def _near(name: str, known: list[str]) -> str:
-    return nearest(name, known) if len(name) <= 60 else ""
-
-
 def _elsewhere(name: str, known: list[str]) -> str:
     if name in GROUP_OF:
         return f"; it belongs to [{GROUP_OF[name]}]"
-    return _near(name, known)
+    return nearest(name, known)
 
 
 def recipes() -> dict[str, str]:
@@ -117,7 +113,7 @@ def _read_recipe(recipe: str, at: str = "") -> tuple[str, TomlText]:
     shipped = [e.name.removesuffix(".toml") for e in (resources.files("unrolled") / "recipes").iterdir()]
     if recipe not in shipped:
         raise SettingsError(
-            f"{_before(at)}there is no recipe '{_cut(recipe)}'{_near(recipe, shipped)} "
+            f"{_before(at)}there is no recipe '{_cut(recipe)}'{nearest(recipe, shipped)} "
             "('unrolled data list' shows them; a file of your own ends in .toml)"
         )
     return f"recipe {recipe}", _text(f"recipe {recipe}", file.read_bytes())

@@ -71,7 +71,7 @@ def _job(loaded: Loaded, path: str, texts: Sequence[str]) -> tuple[Lesson, Table
     job: Job = loaded.job
     data = job.data.get("train")
     if not texts and data is None:
-        raise UsageError(f"{path}: this job trains on no text; sample from it: unrolled sample {path}")
+        raise UsageError(f"{path}:1:1: this job trains on no text; sample from it: unrolled sample {path}")
     found = tuple(texts) or ((str(data.text.find()),) if data is not None else ())
     tables: dict[str, dict[str, Any]] = {}
     for name, value in job.settings.items():
@@ -87,7 +87,7 @@ def _caffe(loaded: Loaded, path: str, texts: Sequence[str]) -> tuple[Lesson, Tab
     found = {phase: source for source in net.data for phase in source.phases}
     if "train" not in found:
         raise UsageError(
-            f"{path}: this net has no HDF5Data layer to learn from; give it one, or train it from Python "
+            f"{path}:1:1: this net has no HDF5Data layer to learn from; give it one, or train it from Python "
             "with unrolled.fit"
         )
     train, notes = found["train"], list(loaded.notes)
