@@ -29,6 +29,8 @@ FLAGS, VARIABLES = 1_000, 500
 REGRESSIONS = Path(__file__).parent / "regressions" / "settings"
 LONGEST = 2_000
 """Characters of a line that says what is wrong."""
+A_SECOND_FOR = 40_000
+"""Bytes of a net that is taken for which its work may take a second more."""
 TEXT = "one two three four five\n" * 40
 KINDS = {ending: kind for kind, ending in ENDINGS.items() if kind != "settings"}
 
@@ -92,22 +94,28 @@ def command(words: Sequence[str], variables: Sequence[tuple[str, str]] = ()) -> 
 def survive(works: Sequence[Callable[[], int]], folder: Path, file: str = "") -> None:
     """Raise Wrong unless each of some works ends as it should."""
     _companions(folder)
+    size = (folder / file).stat().st_size if file else 0
     for again in reversed(range(3)):
         done = in_child(works, folder)
-        if not again or all(one.seconds <= SECONDS for one in done):
+        if not again or all(one.seconds <= allowed(one, size) for one in done):
             break
     for work, one in zip(works, done, strict=True):
         words = work.args[0] if isinstance(work, partial) else ["work"]
-        for fault in faults(one, file):
+        for fault in faults(one, file, size):
             raise Wrong(f"{shlex.join(words)[:200]}: {fault}")
 
 
-def faults(done: Done, file: str = "") -> Iterator[str]:
-    """Yield what is wrong with how some work ended."""
+def allowed(done: Done, size: int) -> float:
+    """Return the seconds that some work may take: of a net that is taken, thousands of layers are to be drawn."""
+    return SECONDS + (0 if done.code else size / A_SECOND_FOR)
+
+
+def faults(done: Done, file: str = "", size: int = 0) -> Iterator[str]:
+    """Yield what is wrong with how some work on a file of ``size`` bytes ended."""
     lines = done.err.rstrip("\n").split("\n") if done.err else []
     if done.code not in (0, 2, 3):
         yield f"exit code {done.code}: {' '.join(done.err.split())[-600:]}"
-    if done.seconds > SECONDS:
+    if done.seconds > allowed(done, size):
         yield f"it took {done.seconds:.1f} s"
     if done.megabytes > MEGABYTES:
         yield f"it took {done.megabytes:.0f} MB"

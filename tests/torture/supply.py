@@ -18,11 +18,12 @@ import sys
 import tarfile
 import tomllib
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from .trials import Trial, Wrong
 
+Look = Callable[[Path, random.Random], None]
 ROOT = Path(__file__).parents[2]
 NEEDED = (
     "unrolled/py.typed", "unrolled/recipes/hello.toml", "unrolled/recipes/patterns/rows.toml",
