@@ -106,7 +106,7 @@ def survive(works: Sequence[Callable[[], int]], folder: Path, file: str = "") ->
 
 
 def allowed(done: Done, size: int) -> float:
-    """Return the seconds that some work may take: of a net that is taken, thousands of layers are to be drawn."""
+    """Return the seconds that some work may take: a net that is taken may have thousands of layers."""
     return SECONDS + (0 if done.code else size / A_SECOND_FOR)
 
 
