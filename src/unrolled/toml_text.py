@@ -12,6 +12,7 @@ What is no TOML, or is too deep or too large to be settings or a net, is a Usage
 
 from __future__ import annotations
 
+import functools
 import re
 import tomllib
 from bisect import bisect_right
@@ -35,6 +36,8 @@ MAX_KEY = 64
 """How many parts a dotted key may have."""
 MAX_DEPTH = 64
 """How deep lists and tables may lie in each other."""
+MAX_MARKS = 60_000
+"""How many commas, brackets and signs of equality a text may have, which is how many values."""
 TOO_DEEP = f"lists and tables are at most {MAX_DEPTH} deep in each other"
 LONG_KEY = re.compile(
     r"""(?:^|[{,\[])[ \t]*(?:(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*)"""
@@ -42,19 +45,24 @@ LONG_KEY = re.compile(
     re.M,
 )
 NO_DEPTH = re.compile(rf"#[^\n]*|{LONG.pattern}|{QUOTED.pattern}", re.S)
-BRACKET = re.compile(rf"(?:{NO_DEPTH.pattern})|([\[{{])|([\]}}])", re.S)
+MARK = re.compile(rf"(?:{NO_DEPTH.pattern})|([\[{{])|([\]}}])|[=,]", re.S)
 LONG_NUMBER = re.compile(r"(?<![\w.])[+-]?[0-9][0-9_]{4000,}")
 SYNTAX = re.compile(r"(?s)(.*?) \((?:at line (\d+), column (\d+)|at end of document)\)$")
 
 
 @dataclass(frozen=True)
 class TomlText:
-    """What a TOML text says, and the line and column, from 1, of every table, key and item in it."""
+    """What a TOML text says, and where each table, key and item stands in it."""
 
     label: str
     """What errors call the text."""
     data: dict[str, Any]
-    places: Mapping[Path, tuple[int, int]]
+    text: str
+
+    @functools.cached_property
+    def places(self) -> Mapping[Path, tuple[int, int]]:
+        """The places, found when they are first asked for."""
+        return places_of(self.text)
 
     def where(self, *path: str | int) -> str:
         """Return ``label:line:column`` of something, or of what holds it; the whole text is at 1:1."""
@@ -67,7 +75,7 @@ class TomlText:
 def read_toml(text: str | bytes, label: str) -> TomlText:
     """Read a text, or the bytes of one in UTF-8; UsageError for what is none or is no TOML."""
     text = (_decoded(text, label) if isinstance(text, bytes) else text).replace("\r\n", "\n")
-    found = TomlText(label, _loads(text, label), places_of(text))
+    found = TomlText(label, _loads(text, label), text)
     fault = _fault(found.data)
     if fault is not None:
         raise UsageError(f"{found.where(*fault[0])}: {fault[1]}")
@@ -90,10 +98,10 @@ def _loads(text: str, label: str) -> dict[str, Any]:
     if long:
         line = text.count("\n", 0, long.start() + 1) + 1
         raise UsageError(f"{label}:{line}:1: a key has at most {MAX_KEY} parts")
-    deep = _first_too_deep(text)
-    if deep is not None:
-        line, column = _end_of(text[:deep])
-        raise UsageError(f"{label}:{line}:{column}: {TOO_DEEP}")
+    too_much = _too_much(text)
+    if too_much is not None:
+        line, column = _end_of(text[: too_much[0]])
+        raise UsageError(f"{label}:{line}:{column}: {too_much[1]}")
     try:
         return tomllib.loads(text)
     except ValueError as error:
@@ -113,16 +121,21 @@ def _end_of(text: str) -> tuple[int, int]:
     return text.count("\n") + 1, len(text) - (text.rfind("\n") + 1) + 1
 
 
-def _first_too_deep(text: str) -> int | None:
-    """Return where the first bracket is that opens more than lists and tables may have around them."""
-    depth = 0
-    for found in BRACKET.finditer(text):
+def _too_much(text: str) -> tuple[int, str] | None:
+    """Return where, and why, a text has too many values or nests too deeply."""
+    depth = marks = 0
+    for found in MARK.finditer(text):
+        if found[0][0] in "#\"'":
+            continue
+        marks += 1
         if found[1]:
             depth += 1
         elif found[2]:
             depth = max(0, depth - 1)
         if depth > MAX_DEPTH:
-            return found.start()
+            return found.start(), TOO_DEEP
+        if marks > MAX_MARKS:
+            return found.start(), f"wanted at most {MAX_MARKS:,} values, brackets and commas, came more"
     return None
 
 
