@@ -26,6 +26,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+LONGEST_NAME = 60
+
 
 class UnrolledError(Exception):
     """Base of every error raised on purpose; ``exit_code`` is what the command line returns."""
@@ -74,7 +76,11 @@ class CellError(UsageError):
 
 
 class OwnCellError(CellError):
-    """A cell of the user's that was not handed over; code is never imported unasked."""
+    """A cell of the user's that was not handed over; code is never imported unasked. ``layer`` uses it."""
+
+    def __init__(self, message: str, layer: str = "") -> None:
+        super().__init__(message)
+        self.layer = layer
 
 
 class LoadError(UnrolledError):
@@ -116,7 +122,17 @@ class Interrupted(UnrolledError):
         self.exit_code = 128 + signal
 
 
+def printable(text: str) -> str:
+    """Return a text as one line: signs that could break it or move a cursor are written as escapes."""
+    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return ``"; did you mean 'x'?"`` for the nearest known name, or an empty string."""
-    close = difflib.get_close_matches(name, list(known), n=1)
+    """Return ``"; did you mean 'x'?"`` for the nearest known name, or an empty string.
+
+    Names of more than 60 signs resemble nothing: comparing long ones takes long.
+    """
+    if len(name) > LONGEST_NAME:
+        return ""
+    close = difflib.get_close_matches(name, [other for other in known if len(other) <= LONGEST_NAME], n=1)
     return f"; did you mean '{close[0]}'?" if close else ""

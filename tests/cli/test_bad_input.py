@@ -108,9 +108,9 @@ def test_every_wrong_setting_gets_a_line_of_its_own(cli: Any, here: Path) -> Non
     assert (said.code, said.out) == (2, "")
     assert sorted(said.err.splitlines()) == [
         "unrolled: --lanes: wanted more than 0, came '0'",
-        "unrolled: bad.toml: 'extra' is no table of settings",
-        "unrolled: bad.toml: lr: wanted a finite number, came nan",
-        "unrolled: bad.toml: net.hiden is unknown; did you mean 'hidden'?",
+        "unrolled: bad.toml:2:1: net.hiden is unknown; did you mean 'hidden'?",
+        "unrolled: bad.toml:4:1: lr: wanted a finite number, came nan",
+        "unrolled: bad.toml:5:1: 'extra' is no table of settings",
     ]
 
 

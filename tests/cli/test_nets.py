@@ -269,7 +269,11 @@ def test_code_that_a_file_names_is_not_run_unless_the_command_line_names_it_too(
             "net.toml:25:1: layer 'out', source 'gru': a 'same' edge joins equal",
         ),
         ("unroll = 3", "unroll =", "net.toml:2:9: this is not TOML"),
-        ("unroll = 3", "unroll = " + "[" * 1000 + "]" * 1000, "net.toml: this is nested too deeply"),
+        (
+            "unroll = 3",
+            "unroll = " + "[" * 1000 + "]" * 1000,
+            "net.toml:2:74: lists and tables are at most 64 deep",
+        ),
         ("unroll = 3", "#" * 1_000_000, "net.toml: a net's file has at most 1,000,000 bytes"),
     ],
 )

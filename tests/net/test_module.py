@@ -11,7 +11,7 @@ from torch.nn import functional
 
 import unrolled
 from unrolled.cells import BUILT_IN, LINEAR, map_state, named_tensors
-from unrolled.errors import CellError, UsageError
+from unrolled.errors import CellError, NetError, UsageError
 from unrolled.net import Chain, Edge, Layer, Net, Spec, chain
 from unrolled.net.layers import Embedding, Linear, OneHot, Shape, settings_of
 
@@ -284,7 +284,7 @@ def test_a_net_tells_its_cells_its_size_and_its_engines() -> None:
 
 
 def test_an_unknown_cell_is_named_with_the_nearest() -> None:
-    with pytest.raises(CellError, match=r"there is no cell 'lstn'; known are .*; did you mean 'lstm'\?"):
+    with pytest.raises(NetError, match=r"there is no cell 'lstn'; known are .*; did you mean 'lstm'\?"):
         make_net("lstn")
 
 

@@ -112,13 +112,17 @@ BAD = [
         "--clip-norm and --clip-value: gradients are clipped by norm or by element; set one of the two to 0",
     ),
     ({"embedding_dropout": 0.5}, "--embedding-dropout: there is no embedding to drop from"),
-    ({"epochs": 0}, "epochs and max_updates are both 0: training would never end"),
+    ({"epochs": 0}, "--epochs: epochs and max_updates are both 0: training would never end"),
     ({"optimizer": "nesterov"}, "--optimizer: nesterov looks ahead by the momentum; set momentum"),
-    ({"lr_steps": "5,9", "lr_values": "0.1"}, "--lr-values: wanted one for each of the 2 lr_steps, came 1"),
+    (
+        {"lr_steps": "5,9", "lr_values": "0.1"},
+        "--lr-values: wanted one of lr_values for each of the 2 lr_steps, came 1",
+    ),
     (
         {"lr_steps": "9,9", "lr_values": "0.1,0.2"},
         "--lr-steps: each must be more than the one before, came [9, 9]",
     ),
+    ({"lr_steps": "5"}, "--lr-steps: wanted one of lr_values for each of the 1 lr_steps, came 0"),
     ({"schedule": "fixed-step"}, "--schedule: 'fixed-step' needs lr_steps and lr_values"),
 ]
 
@@ -167,43 +171,92 @@ def test_all_problems_of_a_file_come_at_once(tmp_path: Path) -> None:
     with pytest.raises(SettingsError) as caught:
         resolve(str(file))
     said = caught.value.problems
-    assert all(problem.startswith(f"{file}: ") and "\n" not in problem for problem in said)
-    rest = {problem.removeprefix(f"{file}: ") for problem in said}
+    assert all(problem.startswith(f"{file}:") and "\n" not in problem for problem in said)
+    rest = {problem.removeprefix(f"{file}:") for problem in said}
     assert {
-        "'data' must be a table, [data], not 3",
-        "net.hiden is unknown; did you mean 'hidden'?",
-        "net.lr is unknown; it belongs to [training]",
-        "net.layers_of_it is unknown; did you mean 'layers'?",
-        "'traning' is no table of settings; did you mean 'training'?",
-        "hidden: wanted more than 0, came 0",
-        "layers: wanted a whole number, came 2.5",
-        "lr: wanted a finite number, came nan",
-        "clip_norm: wanted a finite number, came inf",
-        "epochs: wanted 0 or more, came -1",
-        "precision: wanted 'float32', 'float64' or 'bf16', came ''",
+        "1:1: 'data' must be a table, [data], not 3",
+        "3:1: net.hiden is unknown; did you mean 'hidden'?",
+        "4:1: net.lr is unknown; it belongs to [training]",
+        "7:1: net.layers_of_it is unknown; did you mean 'layers'?",
+        "8:1: 'traning' is no table of settings; did you mean 'training'?",
+        "5:1: hidden: wanted more than 0, came 0",
+        "6:1: layers: wanted a whole number, came 2.5",
+        "11:1: lr: wanted a finite number, came nan",
+        "12:1: clip_norm: wanted a finite number, came inf",
+        "13:1: epochs: wanted 0 or more, came -1",
+        "16:1: precision: wanted 'float32', 'float64' or 'bf16', came ''",
     } <= rest
-    assert any(line.startswith("optimizer: wanted 'sgd', 'nesterov'") for line in rest)
+    assert any(line.startswith("15:1: optimizer: wanted 'sgd', 'nesterov'") for line in rest)
+
+
+def test_a_contradiction_is_told_at_the_place_of_what_somebody_gave(tmp_path: Path) -> None:
+    file = tmp_path / "bad.toml"
+    file.write_text(
+        "net.embedding_dropout = 0.5\n[training]\nlr_steps = [5]\nclip_value = 1\nclip_norm = 2\nepochs = 0\n"
+    )
+    with pytest.raises(SettingsError) as caught:
+        resolve(str(file))
+    starts = [problem.removeprefix(f"{file}:").partition(": ")[0] for problem in caught.value.problems]
+    assert starts == ["1:1", "5:1", "6:1", "3:1"]
+
+
+def test_thousands_of_wrong_names_are_told_in_a_few_lines(tmp_path: Path) -> None:
+    file = tmp_path / "bad.toml"
+    file.write_text("[net]\n" + "".join(f"n{number} = 1\n" for number in range(40_000)))
+    with pytest.raises(SettingsError) as caught:
+        resolve(str(file))
+    *_, told, last = caught.value.problems
+    assert told == f"{file}:21:1: net.n19 is unknown"
+    assert last == f"{file}:22:1: 39,980 more that are no settings"
+
+
+def test_of_a_list_of_wrong_numbers_the_first_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "bad.toml"
+    file.write_text(f"[training]\nlr = -1\nsample_at = [1, {'-2, ' * 9999}]\n")
+    with pytest.raises(SettingsError) as caught:
+        resolve(str(file))
+    assert caught.value.problems == [
+        f"{file}:2:1: lr: wanted more than 0, came -1",
+        f"{file}:3:1: sample_at at place 2: wanted more than 0, came -2",
+    ]
 
 
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"[net\n", "this is not TOML"),
-        (b"[net]\nhidden = 1\nhidden = 2\n", "this is not TOML"),
-        (b"\xff\xfe[net]", "this is not TOML"),
-        (b"x = " + b"[" * 5000, "this is not TOML"),
-        (b"[net]\nhidden = " + b"9" * 5000, "this is not TOML"),
-        (b"a" * 1_000_001, "a settings file has at most 1 MB, this has 1000001 bytes"),
+        (b"[net\n", "1:5: this is not TOML"),
+        (b"[net]\nhidden = 1\nhidden = 2\n", "3:11: this is not TOML: Cannot overwrite a value"),
+        (b"\xff\xfe[net]", "1:1: this is no UTF-8 text (byte 0 is 0xff)"),
+        (b"[net] # \xc3\xa9\xc3\n", "1:10: this is no UTF-8 text (byte 10 is 0xc3)"),
+        (b"x = " + b"[" * 5000, "1:69: lists and tables are at most 64 deep in each other"),
+        (b"x.x = " + b"{x.x = " * 40 + b"1" + b"}" * 40, "1:225: lists and tables are at most 64 deep"),
+        (b"[net]\nhidden = " + b"9" * 5000, "2:10: this is not TOML: a whole number has at most 64 bits"),
+        (b"[net]\nhidden = 0x" + b"f" * 5000, "2:1: wanted a whole number of at most 64 bits"),
+        (b"x = [" + b"1, " * 99_999 + b"]", "1:180001: wanted at most 60,000 values"),
+        (b"x" + b".x" * 100 + b" = 1", "1:1: a key has at most 64 parts"),
+        (b"recipe = 3", "1:1: recipe: wanted a recipe's name or a TOML file, came 3"),
+        (b"recipe = 'no'", "1:1: there is no recipe 'no'"),
+        (b"\nrecipe = '\\0/no.toml'", "2:1: "),
+        (b"a" * 1_000_001, " a settings file has at most 1 MB, this has 1000001 bytes"),
     ],
-    ids=["cut", "twice", "utf-16", "deep", "long number", "big"],
-)
-def test_a_file_that_is_not_toml_is_one_line(tmp_path: Path, content: bytes, said: str) -> None:
+    ids=[
+        "cut", "twice", "utf-16", "latin-1", "deep", "deep by dots", "long number", "long hexadecimal number",
+        "long list", "long key", "no name", "no recipe", "no file", "big",
+    ],
+)  # fmt: skip
+def test_a_file_that_is_no_settings_is_one_line(tmp_path: Path, content: bytes, said: str) -> None:
     file = tmp_path / "bad.toml"
     file.write_bytes(content)
     with pytest.raises(SettingsError) as caught:
         resolve(str(file))
     (problem,) = caught.value.problems
-    assert problem.startswith(f"{file}: {said}")
+    assert problem.startswith(f"{file}:{said}"), problem
+
+
+def test_a_byte_order_mark_and_windows_line_ends_are_read_over(tmp_path: Path) -> None:
+    file = tmp_path / "notepad.toml"
+    file.write_bytes(b"\xef\xbb\xbf[net]\r\nhidden = 7\r\n")
+    assert resolve(str(file)).settings.net.hidden == 7
 
 
 def test_a_settings_file_that_is_missing_or_a_directory_is_said(tmp_path: Path) -> None:
@@ -239,7 +292,7 @@ def test_a_file_that_starts_from_itself_is_an_error_that_shows_the_circle(tmp_pa
     two.write_text(f'recipe = "{one}"\n')
     with pytest.raises(SettingsError) as caught:
         resolve(str(one))
-    assert str(caught.value) == f"{one} starts from itself: {one} -> {two} -> {one}"
+    assert str(caught.value) == f"{two}:1:1: {one} starts from itself: {one} -> {two} -> {one}"
 
 
 def test_tables_with_problems_are_refused_with_all_of_them() -> None:

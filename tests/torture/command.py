@@ -16,7 +16,9 @@ from .trials import Row, Trial, table, try_all
 
 FAMILIES: tuple[str, ...] = (
     "saves",
+    "hostile_settings",
     "two_at_once",
+    "supply",
 )
 """The modules of this package that have ``trials()``, in the order in which they run."""
 

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from cyclopts import App, Parameter
 
 from unrolled import __version__
 from unrolled.cli.overview import ABOUT, DATA_ABOUT, DATA_VERBS, NET_ABOUT, NET_VERBS, VERBS
+from unrolled.errors import UsageError
+
+
+def _fits(_: Any, value: Any) -> None:
+    """Raise UsageError for a whole number so long that no message could show it."""
+    if isinstance(value, int) and abs(value) >= 2**63:
+        raise UsageError("wanted whole numbers of at most 64 bits, came a flag with a larger one")
+
 
 app = App(
     name="unrolled",
@@ -14,7 +24,7 @@ app = App(
     version_flags=["--version"],
     help_format="plaintext",
     suppress_keyboard_interrupt=False,  # main must hear of it, to let go of a pipe that is full
-    default_parameter=Parameter(negative=(), show_default=False),
+    default_parameter=Parameter(negative=(), show_default=False, validator=_fits),
 )
 data = App(name="data", help=DATA_ABOUT)
 for name, (function, about) in VERBS.items():

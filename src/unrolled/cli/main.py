@@ -10,9 +10,11 @@ from typing import TextIO
 
 from unrolled.cli.interrupts import insistent
 from unrolled.cli.overview import overview
-from unrolled.errors import SettingsError, UnrolledError, UsageError
+from unrolled.errors import SettingsError, UnrolledError, UsageError, printable
 
 FAILED, INTERRUPTED = 1, 130
+LONGEST = 1500
+"""Signs of a complaint that are shown; what came may be of any length."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -101,4 +103,5 @@ def _let_go(stream: TextIO) -> None:
 
 
 def _say(message: str) -> None:
-    print(f"unrolled: {message}", file=sys.stderr)
+    line = printable(message)
+    print(f"unrolled: {line if len(line) <= LONGEST else line[:LONGEST] + ' ...'}", file=sys.stderr)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unrolled.errors import NetError, UsageError, nearest
+from unrolled.errors import NetError, UsageError, nearest, printable
 
 if TYPE_CHECKING:
     from unrolled.cells import Cell
@@ -231,7 +231,7 @@ def _opened(which: Which) -> Iterator[tuple[Loaded, Mapping[str, type[Cell]]]]:
     _check_phase(which.phase)
     loaded = _load(which.file)
     for note in loaded.notes:
-        print(f"note: {note}", file=sys.stderr)
+        print(f"note: {printable(note)}", file=sys.stderr)
     cells = {**loaded.cells, **_own_cells(which.cell)}
     with loaded.telling(which.phase):
         yield loaded, cells

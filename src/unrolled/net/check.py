@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 from unrolled.errors import NetError, nearest
@@ -12,6 +13,8 @@ from unrolled.net.spec import KINDS, PHASES, Edge, Layer, Spec
 MAX_LAYERS = 100_000
 MAX_LENGTH = 10_000_000
 MAX_SHIFT = 10_000
+MAX_NAME = 200
+"""Signs that a name may have, of a layer, a length, a parameter or whatever a setting names."""
 
 
 def check(spec: Spec, phase: str | None = None) -> None:
@@ -42,6 +45,12 @@ def _check_layer(layer: Layer) -> None:
     where = f"layer '{layer.name}'"
     if not isinstance(layer.name, str) or not layer.name:
         raise NetError("every layer needs a name", str(layer.name), "name")
+    for name in _names(layer):
+        if len(name) > MAX_NAME:
+            came = f"came one of {len(name):,}, {_shown(name)}"
+            raise NetError(
+                f"a layer's name, and whatever it names, has at most {MAX_NAME} signs; {came}", layer.name
+            )
     bad = next((sign for sign in "#@:" if sign in layer.name), None)
     if bad or not layer.name.isprintable() or layer.name != layer.name.strip():
         what = f"'{bad}', which unrolling puts there" if bad else "a blank or an unprintable sign"
@@ -64,6 +73,17 @@ def _check_layer(layer: Layer) -> None:
             layer.name,
             "sources",
         )
+
+
+def _names(layer: Layer) -> Iterator[str]:
+    yield layer.name
+    for value in (layer.unroll, *layer.settings, *layer.settings.values()):
+        if isinstance(value, str):
+            yield value
+    for edge in layer.sources:
+        yield edge.source
+    for param in layer.params:
+        yield from (param.role, param.name, param.gate or "", param.share_from)
 
 
 def _check_settings(layer: Layer, where: str) -> None:

@@ -13,11 +13,11 @@ from typing import Any
 
 from unrolled.cells import Cell
 from unrolled.cells.user import run_file
-from unrolled.errors import LoadError, NetError, UsageError, nearest
+from unrolled.errors import LoadError, NetError, OwnCellError, UsageError, nearest
 from unrolled.net.check import check
 from unrolled.net.schedule import schedule
 from unrolled.net.spec import PHASES, Spec
-from unrolled.net.toml_form import TomlNet, parse, placed, to_toml
+from unrolled.net.toml_form import parse, placed, to_toml
 
 MAX_BYTES = 1_000_000
 ENDINGS = (".toml", ".conf", ".prototxt")
@@ -35,6 +35,8 @@ class Loaded:
     """A line for each thing of the file that is read but not followed, or done otherwise."""
     tables: Mapping[str, Any] = field(default_factory=dict)
     """What else a TOML file holds: tables of settings, ``about`` and ``recipe``, untouched."""
+    where: Callable[[str, str], str] | None = field(default=None, repr=False, compare=False)
+    """Return ``file:line:column`` of a setting, by its table and name; None where tables have no file."""
     job: Any = None
     """What an importer found in its file, data and training included; None for TOML and Python."""
     cells: Mapping[str, type[Cell]] = field(default_factory=dict)
@@ -55,6 +57,9 @@ class Loaded:
             yield
         except NetError as error:
             raise self.locate(error, phase) from error
+        except OwnCellError as error:
+            at = self.locate(NetError(str(error), error.layer, "cell"), phase)
+            raise OwnCellError(str(at), error.layer) from error
 
 
 def read_net(path: str | Path) -> Loaded:
@@ -115,28 +120,21 @@ def _near_file(path: Path) -> str:
 
 def _from_toml(path: Path) -> Loaded:
     try:
-        text = path.read_bytes().decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise UsageError(f"{path}:{line}: this is no UTF-8 text (byte {error.start})") from error
+        raw = path.read_bytes()
     except OSError as error:
         raise UsageError(f"{path}: can't be read: {error.strerror}") from error
-    return from_toml(text, str(path))
+    return from_toml(raw, str(path))
 
 
-def from_toml(text: str, label: str) -> Loaded:
+def from_toml(text: str | bytes, label: str) -> Loaded:
     """Read a net's TOML text; ``label`` is what errors call the file."""
-    found = parse(text.replace("\r\n", "\n"), label)
+    found = parse(text, label)
 
     def locate(error: NetError, phase: str | None) -> NetError:
-        return placed(error, label, _place(found, error, phase))
+        return placed(error, found.where(error.layer, error.field, phase))
 
-    loaded = Loaded(found.spec, tables=found.tables, locate=locate)
+    loaded = Loaded(found.spec, tables=found.tables, where=found.text.where, locate=locate)
     return _checked(loaded)
-
-
-def _place(found: TomlNet, error: NetError, phase: str | None) -> tuple[int, int] | None:
-    return found.place_of(error.layer, error.field, phase)
 
 
 def _checked(loaded: Loaded) -> Loaded:

@@ -82,6 +82,7 @@ def _shapes(spec: Spec) -> dict[str, Shape]:
     found: dict[str, Shape] = {}
     for component in schedule(spec):
         for layer in component.layers:
+            _check_size(layer)
             inputs = [found[edge.source] for edge in layer.sources]
             try:
                 found[layer.name] = TYPES[layer.type].shape_of(
@@ -91,6 +92,13 @@ def _shapes(spec: Spec) -> dict[str, Shape]:
                 source = layer.sources[misfit.source].source
                 raise broken(layer, f"wants {misfit}; '{source}' gives {inputs[misfit.source]}") from misfit
     return found
+
+
+def _check_size(layer: Layer) -> None:
+    """Raise NetError for a size that comes with the data: equal copies can't be told by it."""
+    size = layer.settings.get("size")
+    if isinstance(size, str) or (size is None and layer.type in ("ids", "text")):
+        raise broken(layer, "has a size that only the data knows; write the number to roll the net up")
 
 
 def _readers(spec: Spec) -> dict[str, list[str]]:

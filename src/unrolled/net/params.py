@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 
 from unrolled.cells import NAMED, Cell, GatedCell
-from unrolled.errors import CellError, NetError, OwnCellError, nearest
+from unrolled.errors import NetError, OwnCellError, nearest
 from unrolled.net.layers import TYPES, settings_of
 from unrolled.net.spec import Layer, Param, Spec
 
@@ -94,9 +94,11 @@ def cell_class(layer: Layer, cells: Cells, required: bool = True) -> type[Cell] 
     if ":" in name:
         raise OwnCellError(
             f"this net uses the cell {name}, which is your code; name it too: --cell {name} "
-            f"(in Python: cells={{'{tail}': the class}})"
+            f"(in Python: cells={{'{tail}': the class}})",
+            layer.name,
         )
-    raise CellError(f"there is no cell '{name}'; known are {', '.join(sorted(NAMED))}" + nearest(name, NAMED))
+    known = f"known are {', '.join(sorted(NAMED))}{nearest(name, NAMED)}"
+    raise NetError(f"layer '{layer.name}': there is no cell '{name}'; {known}", layer.name, "cell")
 
 
 def _place(param: Param) -> str:

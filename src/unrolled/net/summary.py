@@ -15,6 +15,8 @@ from unrolled.net.schedule import Component
 from unrolled.net.spec import VOCAB, Layer, Spec
 from unrolled.unrolling import choose_engine
 
+Owners = Mapping[str, tuple[str, str]]
+"""Who owns each parameter; see ``owners``."""
 PLACEHOLDER = 100
 USUAL_STEPS = 50
 CALL_SECONDS = (30e-6, 60e-6)
@@ -81,15 +83,16 @@ def summary(net: Net) -> dict[str, Any]:
     wiring = net.wiring
     engines = _engines(net)
     steps = net.spec.unroll if isinstance(net.spec.unroll, int) else None
+    known = owners(wiring.spec, net.own_cells)
     parts = [_component(net, component, engines) for component in wiring.components]
     return {
         "name": net.spec.name,
         "phase": net.phase,
         "unroll": net.spec.unroll,
         "components": parts,
-        "layers": [_layer(net, layer, engines) for layer in wiring.spec],
+        "layers": [_layer(net, layer, engines, known) for layer in wiring.spec],
         "parameters": net.num_parameters,
-        "shared": _shared(net),
+        "shared": _shared(net, known),
         "output": wiring.output,
         "inputs": list(net.input_names),
         "reads_future": wiring.reads_future,
@@ -129,9 +132,9 @@ def _component(net: Net, component: Component, engines: Mapping[str, str]) -> di
     return {"layers": list(component.names), "scan": component.scan, "runs": runs}
 
 
-def _layer(net: Net, layer: Layer, engines: Mapping[str, str]) -> dict[str, Any]:
+def _layer(net: Net, layer: Layer, engines: Mapping[str, str], known: Owners) -> dict[str, Any]:
     shape = net.wiring.shapes[layer.name]
-    params = _params(net, layer)
+    params = _params(net, layer, known)
     length = net.wiring.lengths[layer.name]
     return {
         "name": layer.name,
@@ -145,9 +148,8 @@ def _layer(net: Net, layer: Layer, engines: Mapping[str, str]) -> dict[str, Any]
     }
 
 
-def _params(net: Net, layer: Layer) -> list[dict[str, Any]]:
+def _params(net: Net, layer: Layer, known: Owners) -> list[dict[str, Any]]:
     """List a layer's parameters; the gates of one are told with it."""
-    known = owners(net.wiring.spec, net.own_cells)
     roles: dict[str, list[str]] = {}
     for param in params_of(layer, net.own_cells):
         roles.setdefault(param.role, []).append(param.name)
@@ -169,10 +171,9 @@ def _params(net: Net, layer: Layer) -> list[dict[str, Any]]:
     return found
 
 
-def _shared(net: Net) -> list[dict[str, Any]]:
+def _shared(net: Net, known: Owners) -> list[dict[str, Any]]:
     """Return for each parameter that several layers have the layers that have it."""
     having: dict[str, list[str]] = {}
-    known = owners(net.wiring.spec, net.own_cells)
     for layer in net.wiring.spec:
         for param in params_of(layer, net.own_cells):
             layers = having.setdefault(known[param.name][1], [])

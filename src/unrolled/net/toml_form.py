@@ -17,29 +17,21 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
 import tomli_w
 
-from unrolled.errors import NetError, UsageError, nearest
+from unrolled.errors import NetError, nearest, printable
 from unrolled.net.check import check
 from unrolled.net.plain import layer_of
 from unrolled.net.spec import Layer, Spec
-from unrolled.net.toml_places import Path, places_of
+from unrolled.toml_text import TomlText, read_toml
 
-MAX_KEY = 64
 HEAD = ("name", "unroll", "partition")
 PASSED_ON = ("about", "recipe")
 """What a recipe says beside its tables."""
-LONG_KEY = re.compile(
-    r"""(?:^|[{,\[])[ \t]*(?:(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*)"""
-    rf"{{{MAX_KEY},}}",
-    re.M,
-)
-SYNTAX = re.compile(r"(?s)(.*?) \((?:at line (\d+), column (\d+)|at end of document)\)$")
 
 
 @dataclass(frozen=True)
@@ -48,31 +40,31 @@ class TomlNet:
 
     spec: Spec
     tables: Mapping[str, Any]
-    places: Mapping[Path, tuple[int, int]]
+    text: TomlText
 
-    def place_of(self, layer: str, field: str = "", phase: str | None = None) -> tuple[int, int] | None:
-        """Return line and column of a layer's field, or of the layer, or of a field of the net."""
+    def where(self, layer: str, field: str = "", phase: str | None = None) -> str:
+        """Return ``file:line:column`` of a layer's field, or of the layer, or of a field of the net."""
         if not layer:
-            return self.places.get((field,))
+            return self.text.where(field)
         numbers = [
             number
             for number, other in enumerate(self.spec)
             if other.name == layer and other.belongs_to(phase)
         ]
         if not numbers:
-            return None
+            return self.text.where()
         # Of two layers of one name it is the second that is one too many.
         number = numbers[-1] if field == "name" else numbers[0]
-        return self.places.get(("layer", number, field)) or self.places.get(("layer", number))
+        return self.text.where("layer", number, field)
 
 
-def parse(text: str, label: str) -> TomlNet:
+def parse(source: str | bytes, label: str) -> TomlNet:
     """Read a net, each layer checked by itself; NetError, as ``label:line:column: what``, if it's wrong."""
-    data = _loads(text, label)
-    places = places_of(text)
+    text = read_toml(source, label)
+    data = text.data
 
     def wrong(error: NetError, *path: str | int) -> NetError:
-        return placed(error, label, _nearest_place(places, path))
+        return placed(error, text.where(*path))
 
     tables = {key: value for key, value in data.items() if key not in ("layer", *HEAD)}
     for key, value in tables.items():
@@ -98,22 +90,12 @@ def parse(text: str, label: str) -> TomlNet:
         except NetError as error:
             at = getattr(error, "path", None) or ((error.field,) if error.field else ())
             raise wrong(error, "layer", number, *at) from error
-    return TomlNet(Spec(tuple(layers), **head), tables, places)
+    return TomlNet(Spec(tuple(layers), **head), tables, text)
 
 
-def placed(error: NetError, label: str, place: tuple[int, int] | None) -> NetError:
-    """Return an error that begins with its file, and line and column where they are known."""
-    where = label if place is None else f"{label}:{place[0]}:{place[1]}"
-    # What a file calls things is told as it is, but for signs that could break a line or move a cursor.
-    message = "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in str(error))
-    return NetError(f"{where}: {message}", error.layer, error.field)
-
-
-def _nearest_place(places: Mapping[Path, tuple[int, int]], path: Path) -> tuple[int, int] | None:
-    """Return the place of a path, or of what holds it."""
-    while path and path not in places:
-        path = path[:-1]
-    return places.get(path)
+def placed(error: NetError, where: str) -> NetError:
+    """Return an error that begins with its place."""
+    return NetError(f"{where}: {printable(str(error))}", error.layer, error.field)
 
 
 def _top_fault(key: str, value: Any) -> str | None:
@@ -124,28 +106,6 @@ def _top_fault(key: str, value: Any) -> str | None:
     if isinstance(value, list) and value and all(isinstance(part, dict) for part in value):
         return f"a net has no list [[{key}]]" + (nearest(key, known) or "; layers are [[layer]]")
     return f"a net has no field '{key}'" + (nearest(key, known) or f"; it has {', '.join(HEAD)}")
-
-
-def _loads(text: str, label: str) -> dict[str, Any]:
-    long = LONG_KEY.search(text)
-    if long:
-        line = text.count("\n", 0, long.start() + 1) + 1
-        raise UsageError(f"{label}:{line}:1: a key has at most {MAX_KEY} parts")
-    try:
-        return tomllib.loads(text)
-    except RecursionError:
-        raise UsageError(f"{label}: this is nested too deeply for a net") from None
-    except ValueError as error:
-        match = SYNTAX.match(str(error))
-        if match is None:
-            raise UsageError(f"{label}: this is not TOML: {_one_line(str(error))}") from error
-        last = text.count("\n") + 1, len(text) - (text.rfind("\n") + 1) + 1
-        line, column = (int(match[2]), int(match[3])) if match[2] else last
-        raise UsageError(f"{label}:{line}:{column}: this is not TOML: {_one_line(match[1])}") from error
-
-
-def _one_line(message: str) -> str:
-    return " ".join(message.split())[:200]
 
 
 def to_toml(spec: Spec, tables: Mapping[str, Any] | None = None) -> str:

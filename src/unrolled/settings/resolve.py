@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from unrolled.errors import SettingsError, nearest
-from unrolled.settings.check import validated
+from unrolled.settings.check import DEFAULT, validated
 from unrolled.settings.fields import GROUP_OF, Settings
-from unrolled.settings.toml import Layer, flattened, recipe_layers
+from unrolled.settings.toml import Source, Where, flattened, recipe_sources
 
 ENVIRONMENT = "UNROLLED_"
 NO_SETTINGS = {"UNROLLED_CACHE", "UNROLLED_CXXFLAGS"}
@@ -34,37 +34,42 @@ def resolve(
     recipe: str | None = None,
     environment: Mapping[str, str] | None = None,
     flags: Mapping[str, Any] | None = None,
-    net: tuple[str, Mapping[str, Any]] | None = None,
+    net: tuple[str, Mapping[str, Any], Where | None] | None = None,
 ) -> Resolved:
     """Put defaults, a net's file, a recipe or TOML file, the environment and flags on top of each other.
 
     ``recipe`` names a shipped recipe or a TOML file, which may itself name a recipe that it starts from.
-    ``net`` is a label and the tables of settings that a net's file holds beside its layers.
+    ``net`` is a label, the tables of settings that a net's file holds beside its layers, and their places.
     Raises SettingsError with every problem of every source at once.
     """
     values: dict[str, Any] = {}
-    origin = dict.fromkeys(GROUP_OF, "default")
+    origin = dict.fromkeys(GROUP_OF, DEFAULT)
+    where = dict(origin)
     below = [flattened(*net)] if net else []
-    sources = [*below, *(recipe_layers(recipe) if recipe else []), *_flat_layers(environment, flags)]
-    problems = [problem for _, _, found in sources for problem in found]
+    sources = [*below, *(recipe_sources(recipe) if recipe else []), *_outside(environment, flags)]
+    problems = [problem for source in sources for problem in source.problems]
     together = {kind: _named_by(kind, sources) for kind in ("--", ENVIRONMENT)}
-    for label, layer, _ in sources:
-        values.update(layer)
-        origin.update(dict.fromkeys(layer, label))
+    for source in sources:
+        label, given = source.label, source.values
+        values.update(given)
+        origin.update(dict.fromkeys(given, label))
+        where.update({name: source.where(name) for name in given})
         for name, other in ALTERNATIVES.items():
-            beside = next((names for kind, names in together.items() if label.startswith(kind)), set(layer))
-            if name in layer and not _is_zero(layer[name]) and other not in beside:
-                values[other], origin[other] = 0, label
-    settings, wrong = validated(values, origin)
+            beside = next(
+                (names for kind, names in together.items() if label.startswith(kind)), source.values
+            )
+            if name in source.values and not _is_zero(source.values[name]) and other not in beside:
+                values[other], origin[other], where[other] = 0, label, source.where(name)
+    settings, wrong = validated(values, where)
     problems += wrong
     if settings is None or problems:
         raise SettingsError(problems)
     return Resolved(settings, origin)
 
 
-def _named_by(kind: str, sources: list[Layer]) -> set[str]:
-    """Return the settings that flags, or the environment, give; they come as one layer each."""
-    return {name for label, layer, _ in sources if label.startswith(kind) for name in layer}
+def _named_by(kind: str, sources: list[Source]) -> Collection[str]:
+    """Return the settings that flags, or the environment, give; they come as one source each."""
+    return {name for source in sources if source.label.startswith(kind) for name in source.values}
 
 
 def _is_zero(value: Any) -> bool:
@@ -75,7 +80,7 @@ def _is_zero(value: Any) -> bool:
         return False
 
 
-def _flat_layers(environment: Mapping[str, str] | None, flags: Mapping[str, Any] | None) -> Iterator[Layer]:
+def _outside(environment: Mapping[str, str] | None, flags: Mapping[str, Any] | None) -> Iterator[Source]:
     for key, text in (environment or {}).items():
         name = key.removeprefix(ENVIRONMENT).lower()
         if key.startswith(ENVIRONMENT) and key not in NO_SETTINGS:
@@ -83,13 +88,13 @@ def _flat_layers(environment: Mapping[str, str] | None, flags: Mapping[str, Any]
             problem = (
                 f"{key} is in the environment, but there is no setting '{name}'{nearest(name, GROUP_OF)}"
             )
-            yield key, {name: _from_text(name, text)} if known else {}, [] if known else [problem]
+            yield Source(key, {name: _from_text(name, text)} if known else {}, () if known else (problem,))
     for name, value in (flags or {}).items():
         label = f"--{name.replace('_', '-')}"
         if name not in GROUP_OF:
-            yield label, {}, [f"there is no setting '{name}'" + nearest(name, GROUP_OF)]
+            yield Source(label, {}, (f"there is no setting '{name}'" + nearest(name, GROUP_OF),))
         elif value is not None:
-            yield label, {name: _from_text(name, value)}, []
+            yield Source(label, {name: _from_text(name, value)})
 
 
 def _from_text(name: str, value: Any) -> Any:

@@ -2,30 +2,55 @@
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Mapping
-from dataclasses import fields
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from unrolled.errors import SettingsError, nearest
-from unrolled.settings.check import validated
+from unrolled.errors import SettingsError, UsageError, nearest
+from unrolled.settings.check import shown, validated
 from unrolled.settings.fields import GROUP_OF, GROUPS, Settings
+from unrolled.toml_text import TomlText, read_toml
 
-Layer = tuple[str, dict[str, Any], list[str]]
-"""A label, values by setting's name, and the problems found while reading them."""
+MOST = 20
+"""How many wrong names of one file are told one by one."""
+Where = Callable[[str, str], str]
+"""Returns ``file:line:column`` of a setting, by its table and its name."""
 
 
-def recipe_layers(recipe: str, above: tuple[str, ...] = ()) -> list[Layer]:
-    """Return a recipe's values on top of those of the recipe that it starts from, the lowest first."""
-    label, data = read_recipe(recipe)
+@dataclass(frozen=True)
+class Source:
+    """Settings of one source, by name, with the problems found while reading them."""
+
+    label: str
+    """What the source is called where its values are listed."""
+    values: Mapping[str, Any]
+    problems: tuple[str, ...] = ()
+    places: Mapping[str, str] = field(default_factory=dict)
+    """Where each value stands, if the label is not all that is known."""
+
+    def where(self, name: str) -> str:
+        """Return where a setting's value stands."""
+        return self.places.get(name, self.label)
+
+
+def recipe_sources(recipe: str, above: tuple[str, ...] = (), at: str = "") -> list[Source]:
+    """Return a recipe's values on top of those of the recipe that it starts from, the lowest first.
+
+    ``at`` is where the recipe is named, if a file does.
+    """
+    label, text = _read_recipe(recipe, at)
     if label in above:
-        raise SettingsError(f"{label} starts from itself: {' -> '.join([*above, label])}")
-    base = data.pop("recipe", None)
-    data.pop("about", None)
-    layers = recipe_layers(_beside(recipe, str(base)), (*above, label)) if base is not None else []
-    return [*layers, flattened(label, data)]
+        raise SettingsError(f"{at}: {label} starts from itself: {' -> '.join([*above, label])}")
+    tables = {key: value for key, value in text.data.items() if key not in ("recipe", "about")}
+    found = flattened(label, tables, text.where)
+    if "recipe" not in text.data:
+        return [found]
+    base, place = text.data["recipe"], text.where("recipe")
+    if not isinstance(base, str) or not base:
+        raise SettingsError(f"{place}: recipe: wanted a recipe's name or a TOML file, came {shown(base)}")
+    return [*recipe_sources(_beside(recipe, base), (*above, label), place), found]
 
 
 def _beside(recipe: str, base: str) -> str:
@@ -34,24 +59,35 @@ def _beside(recipe: str, base: str) -> str:
     return str(Path(recipe).parent / base) if from_file else base
 
 
-def flattened(label: str, data: Mapping[str, Any]) -> Layer:
+def flattened(label: str, data: Mapping[str, Any], where: Where | None = None) -> Source:
     """Return tables of settings as values by name, with the problems found in them."""
+    place = where or (lambda *_: label)
     values: dict[str, Any] = {}
-    problems: list[str] = []
+    wrong: list[tuple[str, str]] = []
     for group, table in data.items():
-        if group not in GROUPS:
-            known = [*GROUPS, "recipe", "about"]
-            problems.append(f"{label}: '{group}' is no table of settings{nearest(group, known)}")
-        elif not isinstance(table, dict):
-            problems.append(f"{label}: '{group}' must be a table, [{group}], not {table!r}")
+        if group in GROUPS and isinstance(table, dict):
+            values |= {name: value for name, value in table.items() if GROUP_OF.get(name) == group}
+            wrong += [(group, name) for name in table if GROUP_OF.get(name) != group]
         else:
-            known = [f.name for f in fields(GROUPS[group])]
-            for name, value in table.items():
-                if name in known:
-                    values[name] = value
-                else:
-                    problems.append(f"{label}: {group}.{name} is unknown{_elsewhere(name, known)}")
-    return label, values, problems
+            wrong.append((group, ""))
+    problems = [f"{place(*path)}: {_fault(data, *path)}" for path in wrong[:MOST]]
+    if len(wrong) > MOST:
+        problems.append(f"{place(*wrong[MOST])}: {len(wrong) - MOST:,} more that are no settings")
+    return Source(label, values, tuple(problems), {name: place(GROUP_OF[name], name) for name in values})
+
+
+def _fault(data: Mapping[str, Any], group: str, name: str) -> str:
+    """Say what is wrong with a name of a table, or with a table."""
+    if group not in GROUPS:
+        return f"'{_cut(group)}' is no table of settings{nearest(group, [*GROUPS, 'recipe', 'about'])}"
+    if not isinstance(data[group], dict):
+        return f"'{group}' must be a table, [{group}], not {shown(data[group])}"
+    known = [f.name for f in fields(GROUPS[group])]
+    return f"{group}.{_cut(name)} is unknown{_elsewhere(name, known)}"
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= 60 else f"{name[:57]}..."
 
 
 def _elsewhere(name: str, known: list[str]) -> str:
@@ -66,42 +102,49 @@ def recipes() -> dict[str, str]:
     found = sorted(
         entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml")
     )
-    return {name: str(read_recipe(name)[1].get("about", "")) for name in found}
+    return {name: str(_read_recipe(name)[1].data.get("about", "")) for name in found}
 
 
-def read_recipe(recipe: str) -> tuple[str, dict[str, Any]]:
-    """Return a label and the tables of a shipped recipe, or of a TOML file given by its path."""
+def _read_recipe(recipe: str, at: str = "") -> tuple[str, TomlText]:
+    """Return a label and the text of a shipped recipe, or of a TOML file given by its path."""
     if recipe.endswith(".toml") or "/" in recipe:
-        return recipe, _parse(recipe, read_settings_file(Path(recipe)))
+        return recipe, _text(recipe, _read_settings_file(Path(recipe), at))
     file = resources.files("unrolled") / "recipes" / f"{recipe}.toml"
-    if not file.is_file():
-        shipped = [e.name.removesuffix(".toml") for e in (resources.files("unrolled") / "recipes").iterdir()]
+    shipped = [e.name.removesuffix(".toml") for e in (resources.files("unrolled") / "recipes").iterdir()]
+    if recipe not in shipped:
         raise SettingsError(
-            f"there is no recipe '{recipe}'{nearest(recipe, shipped)} ('unrolled data list' shows them; "
-            "a file of your own ends in .toml)"
+            f"{_before(at)}there is no recipe '{_cut(recipe)}'{nearest(recipe, shipped)} "
+            "('unrolled data list' shows them; a file of your own ends in .toml)"
         )
-    return f"recipe {recipe}", _parse(recipe, file.read_bytes())
+    return f"recipe {recipe}", _text(f"recipe {recipe}", file.read_bytes())
 
 
-def read_settings_file(path: Path) -> bytes:
+def _before(at: str) -> str:
+    return f"{at}: " if at else ""
+
+
+def _read_settings_file(path: Path, at: str) -> bytes:
     """Return the bytes of a settings file of at most 1 MB; SettingsError if that can't be."""
-    if not path.exists():
-        raise SettingsError(f"{path}: there is no such file")
-    if not path.is_file():
-        raise SettingsError(f"{path}: a settings file must be a regular file")
-    if path.stat().st_size > 1_000_000:
-        raise SettingsError(f"{path}: a settings file has at most 1 MB, this has {path.stat().st_size} bytes")
+    where = f"{_before(at)}{path}"
     try:
+        if not path.exists():
+            raise SettingsError(f"{where}: there is no such file")
+        if not path.is_file():
+            raise SettingsError(f"{where}: a settings file must be a regular file")
+        size = path.stat().st_size
+        if size > 1_000_000:
+            raise SettingsError(f"{where}: a settings file has at most 1 MB, this has {size} bytes")
         return path.read_bytes()
-    except OSError as error:
-        raise SettingsError(f"{path}: can't be read: {error.strerror}") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise SettingsError(f"{where}: can't be read: {reason}") from error
 
 
-def _parse(label: str, raw: bytes) -> dict[str, Any]:
+def _text(label: str, raw: bytes) -> TomlText:
     try:
-        return tomllib.loads(raw.decode())
-    except (ValueError, RecursionError) as error:
-        raise SettingsError(f"{label}: this is not TOML: {error or 'nested too deeply'}") from error
+        return read_toml(raw, label)
+    except UsageError as error:
+        raise SettingsError(str(error)) from error
 
 
 def to_tables(settings: Settings) -> dict[str, dict[str, Any]]:
@@ -117,10 +160,10 @@ def to_tables(settings: Settings) -> dict[str, dict[str, Any]]:
 
 def from_tables(label: str, tables: Mapping[str, Any]) -> Settings:
     """Read tables as ``to_tables`` wrote them; SettingsError with every problem at once."""
-    _, values, problems = flattened(label, tables)
-    settings, wrong = validated(values, dict.fromkeys(GROUP_OF, label))
-    if settings is None or problems or wrong:
-        raise SettingsError([*problems, *wrong])
+    found = flattened(label, tables)
+    settings, wrong = validated(found.values, dict.fromkeys(GROUP_OF, label))
+    if settings is None or found.problems or wrong:
+        raise SettingsError([*found.problems, *wrong])
     return settings
 
 

@@ -12,9 +12,11 @@ from unrolled.net.files import Loaded, find_net, read_net
 from unrolled.net.importers.caffe import CaffeNet
 from unrolled.net.importers.singa import Job
 from unrolled.settings.fields import GROUP_OF
+from unrolled.settings.toml import Where
 from unrolled.training.api import Lesson
 
-Tables = tuple[str, Mapping[str, Any]]
+Tables = tuple[str, Mapping[str, Any], Where | None]
+"""A label, tables of settings, and where they stand."""
 JOBS = (".conf", ".prototxt")
 
 
@@ -37,7 +39,7 @@ def lesson_of(texts: Sequence[str], net: str | None) -> tuple[Lesson, Tables | N
     tables = {name: table for name, table in loaded.tables.items() if name not in ("about", "recipe")}
     if texts and isinstance(tables.get("data"), dict):
         tables["data"] = {name: value for name, value in tables["data"].items() if name != "task"}
-    return _lesson(loaded, texts, name="" if texts else _name(loaded, net)), (net, tables)
+    return _lesson(loaded, texts, name="" if texts else _name(loaded, net)), (net, tables, loaded.where)
 
 
 def _check_no_job(texts: Sequence[str]) -> None:
@@ -69,12 +71,12 @@ def _job(loaded: Loaded, path: str, texts: Sequence[str]) -> tuple[Lesson, Table
     job: Job = loaded.job
     data = job.data.get("train")
     if not texts and data is None:
-        raise UsageError(f"{path}: this job trains on no text; sample from it: unrolled sample {path}")
+        raise UsageError(f"{path}:1:1: this job trains on no text; sample from it: unrolled sample {path}")
     found = tuple(texts) or ((str(data.text.find()),) if data is not None else ())
     tables: dict[str, dict[str, Any]] = {}
     for name, value in job.settings.items():
         tables.setdefault(GROUP_OF[name], {})[name] = value
-    return _lesson(loaded, found, vocab=job.vocab(), name=_name(loaded, path)), (path, tables)
+    return _lesson(loaded, found, vocab=job.vocab(), name=_name(loaded, path)), (path, tables, None)
 
 
 def _caffe(loaded: Loaded, path: str, texts: Sequence[str]) -> tuple[Lesson, Tables]:
@@ -85,7 +87,7 @@ def _caffe(loaded: Loaded, path: str, texts: Sequence[str]) -> tuple[Lesson, Tab
     found = {phase: source for source in net.data for phase in source.phases}
     if "train" not in found:
         raise UsageError(
-            f"{path}: this net has no HDF5Data layer to learn from; give it one, or train it from Python "
+            f"{path}:1:1: this net has no HDF5Data layer to learn from; give it one, or train it from Python "
             "with unrolled.fit"
         )
     train, notes = found["train"], list(loaded.notes)
@@ -95,7 +97,7 @@ def _caffe(loaded: Loaded, path: str, texts: Sequence[str]) -> tuple[Lesson, Tab
     lists = [_beside(source.source, Path(path).parent) for source in sources]
     lesson = _lesson(loaded, lists, hdf5=True, name=_name(loaded, path))
     tables = {"data": {"lanes": train.batch_size, "shuffle": train.shuffle}}
-    return replace(lesson, notes=tuple(notes)), (path, tables)
+    return replace(lesson, notes=tuple(notes)), (path, tables, None)
 
 
 def _beside(name: str, folder: Path) -> str:

@@ -22,8 +22,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from unrolled.errors import UsageError
-from unrolled.net.importers.textformat import Field, Message, Word, error_at, nearest_known, shown
+from unrolled.errors import UsageError, nearest
+from unrolled.net.importers.textformat import Field, Message, Word, error_at, shown
 
 Kind = Literal["int", "float", "bool", "string", "word", "message"]
 BOOLEANS = {"true": True, "True": True, "t": True, "false": False, "False": False, "f": False}
@@ -130,7 +130,7 @@ class Schema:
                     raise error_at(message.file, item.line, item.column, f"{shown(name)} is given twice")
                 extensions[name] = _message(message.file, item, self.extensions)
             elif name not in self.fields:
-                what = f"{self.name} has no field '{shown(item.name)}'" + nearest_known(name, self.fields)
+                what = f"{self.name} has no field '{shown(item.name)}'" + nearest(name, self.fields)
                 raise error_at(message.file, item.line, item.column, what)
             else:
                 given.setdefault(name, []).append(item)
@@ -207,7 +207,7 @@ def _value(file: str, item: Field, known: Known) -> Any:
     value = _of_kind(item.value, known)
     if value is not None and _fits(value, known):
         return value
-    hint = nearest_known(value, known.words) if isinstance(value, str) else ""
+    hint = nearest(value, known.words) if isinstance(value, str) else ""
     what = f"{item.name}: wanted {_wanted(known)}, came {_came(item.value)}{hint}"
     raise error_at(file, item.line, item.column, what)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from unrolled.errors import NetError, UsageError
+from unrolled.errors import NetError, UsageError, nearest
 from unrolled.net.check import check
 from unrolled.net.importers.schema import Record
 from unrolled.net.importers.singa_fields import CONNECTIONS, PHASES
 from unrolled.net.importers.singa_types import Ours, our_params, our_type, wanted
-from unrolled.net.importers.textformat import nearest_known, shown
+from unrolled.net.importers.textformat import shown
 from unrolled.net.schedule import schedule
 from unrolled.net.spec import PHASES as OUR_PHASES
 from unrolled.net.spec import Edge, Kind, Layer, Spec
@@ -147,7 +147,7 @@ class _Net:
             yield Edge(self._part_of(source), self._kind(source, kind), shifts[index])
 
     def _no_such(self, source: str) -> str:
-        return f"there is no layer '{shown(source)}'" + nearest_known(source, self.by_name)
+        return f"there is no layer '{shown(source)}'" + nearest(source, self.by_name)
 
     def _kind(self, source: str, kind: Kind) -> Kind:
         """Return an edge's kind; where nothing is unrolled, the one copy is all copies."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from unrolled.errors import UsageError
+from unrolled.errors import UsageError, nearest
 from unrolled.net.importers.schema import Record
 from unrolled.net.importers.singa_fields import CONFS, INITS
-from unrolled.net.importers.textformat import nearest_known, shown
+from unrolled.net.importers.textformat import shown
 from unrolled.net.spec import VOCAB, Param
 
 Role = tuple[str, str | None]
@@ -56,7 +56,7 @@ def check_type(layer: Record, kind: str) -> None:
         return
     if kind in NO_COUNTERPART:
         raise layer.error(f"type {kind}: Unrolled has no counterpart for this layer", "type")
-    known = nearest_known(kind, _TYPES) or f"; known are {', '.join(_TYPES)}"
+    known = nearest(kind, _TYPES) or f"; known are {', '.join(_TYPES)}"
     raise layer.error(f"type {shown(kind)}: there is no such layer{known}", "type")
 
 

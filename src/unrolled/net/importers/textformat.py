@@ -17,17 +17,19 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from unrolled.errors import UsageError, nearest
+from unrolled.errors import UsageError
 
 MAX_BYTES = 1_000_000
 """How long a file may be that is read."""
 MAX_DEPTH = 64
 """How deep messages may lie in each other."""
+MAX_FIELDS = 50_000
+"""How many fields a file may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +95,14 @@ def _decoded(data: bytes, name: str) -> str:
 def parse(text: str, name: str) -> Message:
     """Parse a text; ``name`` is what errors call it. Raises UsageError as ``name:line:column: what``."""
     tokens = _Tokens(text, name)
+    num_fields = 0
     root = Message(name, 1, 1)
     frames = [_Frame(root)]
     while frames:
         frame = frames[-1]
+        num_fields += 1
+        if num_fields > 2 * MAX_FIELDS:  # each field is one turn, and so is the end of each message or list
+            raise tokens.error(f"wanted a file of at most {MAX_FIELDS:,} fields, came more")
         if frame.listed is not None:
             _list_step(tokens, frames, frame)
         elif tokens.ahead.kind == "end":
@@ -322,11 +328,6 @@ def _escape(found: re.Match[str]) -> bytes:
 def error_at(name: str, line: int, column: int, what: str) -> UsageError:
     """Return the error that something is wrong at a place of a file."""
     return UsageError(f"{name}:{line}:{column}: {what}")
-
-
-def nearest_known(name: str, known: Iterable[str]) -> str:
-    """Return ``nearest`` for a name of sensible length."""
-    return nearest(name, (other for other in known if len(other) <= 60)) if len(name) <= 60 else ""
 
 
 def shown(text: str) -> str:
