@@ -16,6 +16,7 @@ from .trials import Row, Trial, table, try_all
 
 FAMILIES: tuple[str, ...] = (
     "saves",
+    "kills",
     "two_at_once",
 )
 """The modules of this package that have ``trials()``, in the order in which they run."""
