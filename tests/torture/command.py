@@ -17,6 +17,7 @@ from .trials import Row, Trial, table, try_all
 FAMILIES: tuple[str, ...] = (
     "saves",
     "kills",
+    "numbers",
     "two_at_once",
 )
 """The modules of this package that have ``trials()``, in the order in which they run."""

@@ -6,6 +6,7 @@ import atexit
 import functools
 import hashlib
 import json
+import shlex
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -20,25 +21,25 @@ from .trials import Wrong
 PER_EPOCH, EPOCHS = 33, 2
 LAST = PER_EPOCH * EPOCHS
 
-COMMON = (
+COMMON = shlex.split(
     "--lanes 3 --window 7 --threads 1 --quiet --report-every 1 --checkpoint-every 9 --sample-every 13 "
     "--sample-length 6"
-).split()
-NETS: dict[str, list[str]] = {
-    "rnn": "--cell rnn --layers 2 --hidden 5 --engine torch".split(),
-    "lstm": "--cell lstm --layers 2 --hidden 5 --dropout 0.3 --engine native".split(),
-    "gru": "--cell gru --layers 1 --hidden 6 --embedding 4 --embedding-dropout 0.2 --engine native".split(),
-    "own-cell": "--cell {home}/my.py:Leaky --layers 2 --hidden 5 --dropout 0.2".split(),
-    "spec": "--net {home}/stack.toml".split(),
-    "delays": "--net {home}/delays.toml".split(),
+)
+NETS = {
+    "rnn": "--cell rnn --layers 2 --hidden 5 --engine torch",
+    "lstm": "--cell lstm --layers 2 --hidden 5 --dropout 0.3 --engine native",
+    "gru": "--cell gru --layers 1 --hidden 6 --embedding 4 --embedding-dropout 0.2 --engine native",
+    "own-cell": "--cell {home}/my.py:Leaky --layers 2 --hidden 5 --dropout 0.2",
+    "spec": "--net {home}/stack.toml",
+    "delays": "--net {home}/delays.toml",
 }
-OPTIMIZERS: dict[str, list[str]] = {
-    "sgd": "--optimizer sgd --momentum 0.9 --lr 0.1".split(),
-    "adam": "--optimizer adam --lr 0.01".split(),
+OPTIMIZERS = {
+    "sgd": "--optimizer sgd --momentum 0.9 --lr 0.1",
+    "adam": "--optimizer adam --lr 0.01",
 }
-SCHEDULES: dict[str, list[str]] = {
-    "step": "--schedule step --decay-every 10 --decay-unit update --decay-factor 0.8".split(),
-    "cosine": "--schedule cosine --warmup 5".split(),
+SCHEDULES = {
+    "step": "--schedule step --decay-every 10 --decay-unit update --decay-factor 0.8",
+    "cosine": "--schedule cosine --warmup 5",
 }
 
 CELL = '''"""A leaky integrator."""
@@ -183,11 +184,12 @@ class Lesson:
     optimizer: str = "adam"
     schedule: str = "cosine"
     text: str = "book.txt"
-    more: tuple[str, ...] = ("--epochs", str(EPOCHS))
+    more: str = f"--epochs {EPOCHS}"
 
     def train(self, run: Path) -> list[str]:
         """Return the words that train it."""
-        groups = (COMMON, NETS[self.net], OPTIMIZERS[self.optimizer], SCHEDULES[self.schedule], self.more)
+        chosen = (NETS[self.net], OPTIMIZERS[self.optimizer], SCHEDULES[self.schedule], self.more)
+        groups = [COMMON, *map(shlex.split, chosen)]
         flags: dict[str, list[str]] = {}
         for group in groups:
             flags |= _by_name(group)

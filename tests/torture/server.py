@@ -1,11 +1,13 @@
-"""A process that has torch imported and forks a child for each command line, so that none waits for an import.
+"""A process that has torch imported and forks a child for each command line, so that none has to import it.
 
 A child is as a new process is: signals as the system leaves them, no thread but one, a session of its own.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import gc
 import json
 import os
 import signal
@@ -19,7 +21,7 @@ from typing import Any
 from .trials import Wrong
 
 TESTS = Path(__file__).parents[1]
-ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
 def surroundings(more: dict[str, str] | None = None) -> dict[str, str]:
@@ -173,14 +175,12 @@ def _import_all() -> None:
     import pydantic  # noqa: F401
     import torch
 
-    import unrolled.cli.app
-    import unrolled.cli.terminal
-    import unrolled.cli.training
-    import unrolled.cli.verbs
-    import unrolled.sample
-    import unrolled.training.lessons  # noqa: F401
+    from unrolled.cli.main import run
 
     torch.optim.Adam([torch.zeros(1, requires_grad=True)])  # imports what torch puts off until then
+    with contextlib.redirect_stdout(None):
+        run(["train", "x", "--print-config"])
+    gc.freeze()
 
 
 def _become(asked: dict[str, Any]) -> None:
