@@ -143,7 +143,7 @@ def net_of(engine: str) -> Net:
     """Return a small net with weights by chance that has opinions."""
     torch.set_num_threads(1)
     torch.manual_seed(3)
-    vocab = unrolled.Vocab.from_text("abcdefg hijk")
+    vocab = unrolled.Vocab.of("abcdefg hijk")
     net = Net(chain(Chain(outputs=len(vocab), cell="gru", layers=1, hidden=24)), vocab)
     initialise(net, "uniform", 0.9, None)
     net.engine = engine

@@ -24,6 +24,7 @@ from .runs import check_equal, updates
 from .server import Child, server
 from .trials import Trial, Wrong
 
+SCRIPT = Path(__file__).with_name("plant.py")
 VALUES = ("nan", "inf", "-inf")
 PLACES = {
     "loss": ("rnn", "own-cell", "delays"),
@@ -71,12 +72,14 @@ def check_saved(run: Path, below: int) -> None:
 def at(what: str, value: str, net: str, update: int, folder: Path, draw: random.Random) -> None:
     """Plant a value at an update; after that the run goes on from what is saved, as if nothing had been."""
     lesson, run = Lesson(net, "adam", draw.choice(("step", "cosine"))), folder / "run"
-    script = str(Path(__file__).with_name("plant.py"))
+    script = str(SCRIPT)
     words = ["python", script, what, value, str(update), *lesson.train(run)]
     inside = what in ("loss", "gradient")
     validated = 33 * -(-update // 33)  # the end of the epoch
     latest = {"validation": validated, "optimizer": update + 9}.get(what, update + (not inside))
     child = server().start(words, folder / "said.txt", cache())
+    child.wait()
+    check_saved(run, LAST)
     failed = refused(child, NAMES[what], validated if what == "validation" else update, latest)
     check_saved(run, failed - (what in ("loss", "gradient", "validation")))
     child = server().start(lesson.resume(run), folder / "resumed.txt", cache())
