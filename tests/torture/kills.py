@@ -25,7 +25,6 @@ from .lessons import (
     PER_EPOCH,
     SCHEDULES,
     Lesson,
-    cache,
     exact,
     lines,
     reached,
@@ -63,7 +62,7 @@ class Scene:
         self.number += 1
         said = self.folder / f"{self.number}.txt"
         words = self.lesson.resume(self.run, *more) if self.run.exists() else self.lesson.train(self.run)
-        return Fresh(words, said, cache()) if self.fresh else server().start(words, said, cache())
+        return Fresh(words, said) if self.fresh else server().start(words, said)
 
     def finish(self, *more: str) -> Child:
         """Go on to the end without being disturbed; Wrong where that fails."""

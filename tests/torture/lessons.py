@@ -171,11 +171,6 @@ def home() -> Path:
     return folder
 
 
-def cache() -> dict[str, str]:
-    """Return the environment that keeps compiled cells with the lessons, away from the user's."""
-    return {"UNROLLED_CACHE": str(home() / "cache")}
-
-
 @dataclass(frozen=True)
 class Lesson:
     """What is trained, as flags."""
@@ -218,7 +213,7 @@ def undisturbed(lesson: Lesson) -> dict[str, Any]:
     """Return the fingerprint of the run that nothing stopped."""
     name = hashlib.sha256(repr(lesson).encode()).hexdigest()[:12]
     run = home() / "runs" / name
-    child = server().start(lesson.train(run), home() / f"{name}.txt", cache())
+    child = server().start(lesson.train(run), home() / f"{name}.txt")
     if child.wait():
         raise Wrong(f"the undisturbed run failed: {child.words[-300:]}")
     return exact(run)

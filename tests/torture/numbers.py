@@ -11,7 +11,7 @@ from itertools import product
 from pathlib import Path
 
 from . import drawing, planted
-from .lessons import cache, exact, home
+from .lessons import exact, home
 from .runs import check_equal
 from .server import Child, Fresh, server
 from .trials import Trial, Wrong
@@ -41,13 +41,13 @@ def twice(engine: str, threads: int, folder: Path, draw: random.Random) -> None:
         own.mkdir()
         flags = [*WIDE, "--engine", engine, "--threads", str(threads)]
         words = ["train", str(home() / "long.txt"), "--run", str(own / "run"), *flags]
-        around = {**cache(), "PYTHONHASHSEED": str(draw.randrange(1 << 32)), "LC_ALL": draw.choice(LOCALES)}
+        around = {"PYTHONHASHSEED": str(draw.randrange(1 << 32)), "LC_ALL": draw.choice(LOCALES)}
         if number:
             done(Fresh(words, folder / "fresh.txt", around, own))
         else:
-            done(server().start(words, folder / "forked.txt", cache()))
+            done(server().start(words, folder / "forked.txt"))
         sample = ["sample", str(own / "run"), "--length", "300", "--seed", str(7), "--temperature", "0.9"]
-        said = done(server().start(sample, folder / f"sample{number}.txt", cache()))
+        said = done(server().start(sample, folder / f"sample{number}.txt"))
         found.append({**exact(own / "run"), "sample": hashlib.sha256(said.encode()).hexdigest()})
     check_equal(*found)
 
@@ -96,7 +96,7 @@ def undetermined(folder: Path, draw: random.Random) -> None:
     for demand, code in (([], 0), (["--deterministic"], 2)):
         run = folder / f"run{code}"
         words = ["train", str(home() / "book.txt"), "--run", str(run), "--cell", f"{cell}:Putting"]
-        child = server().start([*words, *flags, *demand], folder / f"said{code}.txt", cache())
+        child = server().start([*words, *flags, *demand], folder / f"said{code}.txt")
         if child.wait() != code:
             raise Wrong(f"exit code {child.code}, wanted {code}: {child.words[-300:].strip()}")
     if "put_" not in child.words or "deterministic" not in child.words or child.words.count("\n") > 1:

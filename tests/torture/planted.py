@@ -19,7 +19,7 @@ import torch
 
 from unrolled.runs.checkpoint import read_checkpoint
 
-from .lessons import LAST, Lesson, cache, exact, home, lines, undisturbed
+from .lessons import LAST, Lesson, exact, home, lines, undisturbed
 from .runs import check_equal, updates
 from .server import Child, server
 from .trials import Trial, Wrong
@@ -77,12 +77,12 @@ def at(what: str, value: str, net: str, update: int, folder: Path, draw: random.
     inside = what in ("loss", "gradient")
     validated = 33 * -(-update // 33)  # the end of the epoch
     latest = {"validation": validated, "optimizer": update + 9}.get(what, update + (not inside))
-    child = server().start(words, folder / "said.txt", cache())
+    child = server().start(words, folder / "said.txt")
     child.wait()
     check_saved(run, LAST)
     failed = refused(child, NAMES[what], validated if what == "validation" else update, latest)
     check_saved(run, failed - (what in ("loss", "gradient", "validation")))
-    child = server().start(lesson.resume(run), folder / "resumed.txt", cache())
+    child = server().start(lesson.resume(run), folder / "resumed.txt")
     if child.wait():
         raise Wrong(f"the resume failed: {child.words[-300:].strip()}")
     check_equal(exact(run), undisturbed(lesson))
@@ -148,7 +148,7 @@ def by_a_cell(how: str, value: str, folder: Path, draw: random.Random) -> None:
     )
     text = str(home() / "book.txt")
     words = ["train", text, "--run", str(run), "--cell", f"{cell}:Sick", *flags]
-    child = server().start(words, folder / "said.txt", cache())
+    child = server().start(words, folder / "said.txt")
     failed = refused(child, name, update, update + (how == "state"))
     check_saved(run, failed - 1)
 
@@ -158,7 +158,7 @@ def by_a_rate(optimizer: str, rate: str, folder: Path, draw: random.Random) -> N
     lesson, run = Lesson(draw.choice(("rnn", "gru", "own-cell", "spec")), optimizer), folder / "run"
     words = lesson.train(run)
     words[words.index("--lr") + 1] = rate
-    child = server().start(words, folder / "said.txt", cache())
+    child = server().start(words, folder / "said.txt")
     failed = refused(child, r"the weight|loss|gradient|state|norm", 1, LAST)
     check_saved(run, failed)
 
@@ -217,7 +217,7 @@ def by_data(value: str, place: int, folder: Path, draw: random.Random) -> None:
     data.write_text("\n".join(told) + "\n", encoding="utf-8")
     flags = ["--lanes", "4", "--threads", "1", "--quiet", "--epochs", "2", "--checkpoint-every", "3"]
     words = ["train", str(data), "--net", str(net), "--run", str(run), *flags]
-    child = server().start(words, folder / "said.txt", cache())
+    child = server().start(words, folder / "said.txt")
     if child.wait() not in (1, 2):
         raise Wrong(f"exit code {child.code}, wanted 1 or 2: {child.words[-300:].strip()}")
     if not re.fullmatch(
@@ -251,7 +251,7 @@ def by_hdf5(top: str, value: str, folder: Path, draw: random.Random) -> None:
     net, run = folder / "net.prototxt", folder / "run"
     net.write_text(CAFFE, encoding="utf-8")
     flags = ["--threads", "1", "--quiet", "--epochs", "2", "--checkpoint-every", "1"]
-    child = server().start(["train", str(net), "--run", str(run), *flags], folder / "said.txt", cache())
+    child = server().start(["train", str(net), "--run", str(run), *flags], folder / "said.txt")
     if child.wait() != 2 or not re.fullmatch(
         rf"unrolled: .*a\.h5.*row {place + 1}\b.*'{top}'.*\n", child.words
     ):

@@ -5,30 +5,42 @@ A child is as a new process is: signals as the system leaves them, no thread but
 
 from __future__ import annotations
 
-import contextlib
+import atexit
 import functools
 import gc
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from .runs import warm
 from .trials import Wrong
 
 TESTS = Path(__file__).parents[1]
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
+@functools.cache
+def cache_folder() -> str:
+    """Return the folder of this process for compiled cells, away from the user's."""
+    folder = tempfile.mkdtemp(prefix="torture-cache-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
 def surroundings(more: dict[str, str] | None = None) -> dict[str, str]:
     """Return the environment of a child: without the user's settings, importing this checkout."""
     plain = {name: value for name, value in os.environ.items() if not name.startswith("UNROLLED_")}
     paths = os.pathsep.join([str(TESTS.parent / "src"), str(TESTS)])
-    return {**plain, **ONE_THREAD, "PYTHONPATH": paths, **(more or {})}
+    ours = {**ONE_THREAD, "PYTHONPATH": paths, "UNROLLED_CACHE": cache_folder()}
+    return {**plain, **ours, **(more or {})}
 
 
 class Child:
@@ -145,8 +157,6 @@ class _Forked(Child):
 @functools.cache
 def server() -> Server:
     """Return the server, started when it is first asked for."""
-    import atexit
-
     started = Server()
     atexit.register(started.close)
     return started
@@ -154,7 +164,8 @@ def server() -> Server:
 
 def serve() -> None:
     """Read questions from stdin until it ends; a forked child returns from here into its command line."""
-    _import_all()
+    warm()
+    gc.freeze()
     with os.fdopen(os.dup(1), "w") as answers:
         for line in iter(sys.stdin.readline, ""):
             asked = json.loads(line)
@@ -169,18 +180,6 @@ def serve() -> None:
         else:
             return
     _become(asked)
-
-
-def _import_all() -> None:
-    import pydantic  # noqa: F401
-    import torch
-
-    from unrolled.cli.main import run
-
-    torch.optim.Adam([torch.zeros(1, requires_grad=True)])  # imports what torch puts off until then
-    with contextlib.redirect_stdout(None):
-        run(["train", "x", "--print-config"])
-    gc.freeze()
 
 
 def _become(asked: dict[str, Any]) -> None:
