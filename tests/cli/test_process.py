@@ -125,3 +125,14 @@ def test_the_console_script_and_a_bare_call_show_help(environment: dict[str, str
     script = Path(sys.executable).with_name("unrolled")
     done = subprocess.run([str(script)], env=environment, capture_output=True, text=True)
     assert done.returncode == 0 and "train" in done.stdout and os.linesep in done.stdout
+
+
+def test_the_end_of_a_process_looks_for_no_cycles_among_what_torch_imported(
+    environment: dict[str, str],
+) -> None:
+    code = (
+        "import atexit, gc, sys; from unrolled.cli.main import main; "
+        "atexit.register(lambda: print('FROZEN', gc.get_freeze_count() > 0)); main(['--help'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "FROZEN True" and done.returncode == 0

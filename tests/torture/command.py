@@ -16,7 +16,9 @@ from .trials import Row, Trial, table, try_all
 
 FAMILIES: tuple[str, ...] = (
     "saves",
+    "kills",
     "hostile_settings",
+    "numbers",
     "two_at_once",
     "supply",
 )

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,12 @@ import pytest
 import torch
 
 import unrolled
-from unrolled.errors import NonFiniteError, SaveError, SettingsError, TextError, UsageError
+from unrolled.engines.native import compiler, layers
+from unrolled.errors import Interrupted, NonFiniteError, SaveError, SettingsError, TextError, UsageError
 from unrolled.runs import Run, checkpoint
+from unrolled.settings import TrainingSettings
 from unrolled.training import Listener, learner, session
+from unrolled.training.environment import process_settings
 
 
 class Notes(Listener):
@@ -129,7 +133,7 @@ def test_patience_ends_training_after_so_many_validations_without_a_new_best(
     assert run.updates()[0] == 25
 
 
-@pytest.mark.parametrize("planted", ["weight", "gradient", "loss"])
+@pytest.mark.parametrize("planted", ["weight", "gradient", "loss", "lanes"])
 def test_a_value_that_is_not_finite_stops_training_and_is_named_and_the_last_checkpoint_is_good(
     planted: str, text: Path, small: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -142,6 +146,8 @@ def test_a_value_that_is_not_finite_stops_training_and_is_named_and_the_last_che
             next(iter(self.net.parameters())).data[0, 0] = float("nan")
         if count[0] == 18 and planted == "gradient":
             self.net.layers["logits"].bias.register_hook(lambda g: g * float("inf"))
+        if count[0] == 18 and planted == "lanes":
+            self.state["lstm2"].h[-1, -1] = float("nan")
         if count[0] == 18 and planted == "loss":
             self.loss = lambda *a: learner.loss_for(window.targets)(a[0] * float("inf"), *a[1:])
         return real(self, window, lr)
@@ -155,6 +161,7 @@ def test_a_value_that_is_not_finite_stops_training_and_is_named_and_the_last_che
             "weight": "layers.lstm1.x_to_ifgo",
             "gradient": "gradient of layers.logits.bias",
             "loss": "loss",
+            "lanes": "lanes:lstm2.h",
         }[planted]
     )
     monkeypatch.undo()
@@ -347,3 +354,57 @@ def test_every_line_of_the_journals_is_strict_json(text: Path, small: dict[str, 
     for name in ("metrics.jsonl", "samples.jsonl"):
         for line in (run.directory / name).read_text(encoding="utf-8").splitlines():
             json.loads(line, parse_constant=lambda c: pytest.fail(f"{c} is no JSON"))
+
+
+def test_an_operation_without_a_deterministic_form_is_an_error_of_one_line_where_that_is_demanded() -> None:
+    def put() -> None:
+        torch.zeros(3).put_(torch.tensor([1]), torch.tensor([1.0]))
+
+    with process_settings(TrainingSettings()):
+        put()
+    with (
+        pytest.raises(SettingsError, match=r"^deterministic: .*, but put_ does .* implementation; leave"),
+        process_settings(TrainingSettings(deterministic=True)),
+    ):
+        put()
+    with pytest.raises(RuntimeError, match="another"), process_settings(TrainingSettings(deterministic=True)):
+        raise RuntimeError("another")
+
+
+class Unbuilt(unrolled.GatedCell):
+    """A cell that nobody has compiled."""
+
+    gates = ("a", "b")
+
+    @staticmethod
+    def next_state(a: torch.Tensor, b: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
+        return torch.tanh(a) * torch.sigmoid(b) + 0.5 * state
+
+
+def test_nothing_is_compiled_while_signals_are_kept_for_later(
+    text: Path, small: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layers.serves(torch.zeros(1))
+    usual, met = signal.getsignal(signal.SIGTERM), []
+
+    def refuse(*_: Any) -> Any:
+        met.append(signal.getsignal(signal.SIGTERM) is usual)
+        raise compiler.BuildError("no time")
+
+    monkeypatch.setattr(compiler, "_library", refuse)
+    unrolled.train(text, run=tmp_path / "run", **{**small, "cell": Unbuilt, "epochs": 1})
+    assert met and all(met)
+
+
+def test_a_signal_during_the_last_save_is_heard_when_everything_is_saved(
+    text: Path, small: dict[str, Any], tmp_path: Path
+) -> None:
+    class Late(Listener):
+        def saved(self, checkpoint: Path) -> None:
+            if checkpoint.name == "9":
+                signal.raise_signal(signal.SIGTERM)
+
+    short = {**small, "epochs": 0, "max_updates": 9}
+    with pytest.raises(Interrupted, match="stopped at update 9; go on with: unrolled resume"):
+        unrolled.train(text, run=tmp_path / "run", listener=Late(), **short)
+    assert unrolled.resume(tmp_path / "run").updates()[0] == 9

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import stat
 import sys
@@ -19,7 +20,9 @@ LONGEST = 1500
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code."""
-    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+    code = run(sys.argv[1:] if arguments is None else arguments)
+    gc.freeze()  # Python's end would look for cycles among all that torch imported, for a second
+    sys.exit(code)
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -16,10 +16,12 @@ from torch import nn
 from unrolled.cells import Cell, GatedCell
 from unrolled.data import Batch, Batches, Corpus, HDF5Batches, Vocab, Window, Windows, catalog
 from unrolled.engines.native.compiler import missing_compiler
+from unrolled.engines.native.layers import serves
 from unrolled.errors import DamagedError, SaveError, UsageError
 from unrolled.net import Chain, Net, Spec, chain, initialise
 from unrolled.runs import Run, Source, check_unused, claim_run_directory
 from unrolled.runs.model import build_net
+from unrolled.sample.native import why_no_loop
 from unrolled.settings import Settings, TrainingSettings, from_tables, resolve, to_tables
 from unrolled.training.environment import differences, environment, pick_device, process_settings
 from unrolled.training.evaluation import evaluate
@@ -41,7 +43,7 @@ from unrolled.training.reading import (
 from unrolled.training.recompute import EXAMPLES
 from unrolled.training.schedules import learning_rate
 from unrolled.training.session import Material, Position, Session
-from unrolled.training.stop import StopFlag, stop_flag
+from unrolled.training.stop import stop_flag
 
 Text = str | os.PathLike[str]
 
@@ -113,22 +115,32 @@ def train_with(settings: Settings, lesson: Lesson, directory: Path | None, liste
     with lesson.telling():
         memory = estimate_memory(spec, settings, cells)
     listener.estimated(*memory)
-    with process_settings(settings.training), stop_flag() as stop:
+    with process_settings(settings.training):
         net, learner = _begun(spec, settings, reading, cells, device)
         source = _source(reading, own, lesson)
         place = directory or claim_run_directory(_stem(lesson, settings))
         with Run.created(place, settings, source, own.source if own else None, listener.said) as run:
             run.cells = cells
             material = _material(run, net, learner, reading, settings)
-            _do(material, Position(), memory[0], listener, stop)
+            _do(material, Position(), memory[0], listener)
     return run
 
 
-def _do(material: Material, position: Position, memory: int, listener: Listener, stop: StopFlag) -> None:
-    """Say what is going to happen, and train."""
+def _do(material: Material, position: Position, memory: int, listener: Listener) -> None:
+    """Say what is going to happen, and train; until then a signal ends the process as it ends any."""
     _tell_of_engines(material.net, material.settings, listener)
+    _compile(material.net, material.settings.training)
     listener.planned(_plan(material, position, memory))
-    Session(material, position, listener, stop).train()
+    with stop_flag() as stop:
+        Session(material, position, listener, stop).train()
+
+
+def _compile(net: Net, settings: TrainingSettings) -> None:
+    """Have a net's end and its sampling compiled, as its cells are: no signal waits for a compiler."""
+    if settings.engine in ("auto", "native"):
+        serves(*net.parameters(), bf16=net.bf16)
+        if net.writes_text and (settings.sample_every or settings.sample_at):
+            why_no_loop(net)
 
 
 def _begun(
@@ -209,10 +221,10 @@ def resume(
     own = own_cell(cell) if cell is not None else None
     _check_cell(run, own, listener)
     settings = _changed(run.settings, epochs, max_updates, {"device": device, "engine": engine})
-    with run.locked(listener.said), process_settings(settings.training), stop_flag() as stop:
+    with run.locked(listener.said), process_settings(settings.training):
         run.cells = own.cells if own else {}
         find = _from_the_beginning if run.was_never_saved else _from_checkpoint
-        _do(*find(run, settings, text, listener), listener, stop)
+        _do(*find(run, settings, text, listener), listener)
     return run
 
 

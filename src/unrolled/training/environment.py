@@ -62,7 +62,10 @@ def pick_device(name: str) -> torch.device:
 
 @contextmanager
 def process_settings(settings: TrainingSettings) -> Iterator[None]:
-    """Set threads, determinism and the allocator for a while; keep the caller's random states."""
+    """Set threads, determinism and the allocator for a while; keep the caller's random states.
+
+    SettingsError where determinism is demanded of an operation that has no such form.
+    """
     threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     with forked_random(pick_device(settings.device)), kept_memory():
         try:
@@ -72,6 +75,14 @@ def process_settings(settings: TrainingSettings) -> Iterator[None]:
                 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
             torch.use_deterministic_algorithms(settings.deterministic or strict)
             yield
+        except RuntimeError as error:
+            if not settings.deterministic or "deterministic" not in str(error):
+                raise
+            what = " ".join(str(error).split()).partition(", but you set")[0]
+            raise SettingsError(
+                f"deterministic: wanted operations that always give the same bits, but {what}; leave "
+                "--deterministic out, or take another engine or cell"
+            ) from error
         finally:
             torch.set_num_threads(threads)
             torch.use_deterministic_algorithms(strict)

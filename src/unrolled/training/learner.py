@@ -126,6 +126,9 @@ class Learner:
             return NonFiniteError(f"the window's {name} are not finite; mend the data", name)
         if (name := first_not_finite(self.net.named_parameters())) is not None:
             return NonFiniteError(f"the weight {name} is not finite; {ADVICE}", name)
+        lanes = named_tensors(self.state) if self.state is not None else {}
+        if (name := first_not_finite(lanes.items())) is not None:
+            return NonFiniteError(f"the state {LANES}{name} is not finite; {ADVICE}", LANES + name)
         return NonFiniteError(f"the loss is {loss}; {ADVICE}", "loss")
 
     def tensors(self) -> dict[str, Tensor]:

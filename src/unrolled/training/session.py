@@ -120,6 +120,8 @@ class Session:
             self._update()
             self._happen(self._events())
         self._save((), last=True)
+        if self.stop():
+            self._interrupt(())
 
     @property
     def finished(self) -> bool:

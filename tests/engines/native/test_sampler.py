@@ -383,6 +383,18 @@ def test_what_is_no_number_is_drawn_without_harm() -> None:
             assert 0 <= draw_one(numbers, 0.7, choice) < 4
 
 
+def test_a_top_k_beyond_all_numbers_of_64_bits_keeps_every_id(mixed: Packed) -> None:
+    taken = []
+    for top_k in (0, 2**64 + 1):
+        lane = sampler.Lane(
+            mixed.initial.copy(), np.zeros(50, np.int64), np.zeros((51, mixed.num_ids), np.float32),
+            np.random.default_rng(2).random(50), (2.0, top_k, 1.0, 0.0),
+        )  # fmt: skip
+        mixed.run([lane])
+        taken.append(lane.ids.tolist())
+    assert taken[0] == taken[1] and len(set(taken[0])) > 2
+
+
 # --- fewer bits -------------------------------------------------------------------------------------
 
 

@@ -348,7 +348,8 @@ def _fill_row(row: Any, lane: Lane, tail: Ints) -> None:
     row.every = lane.logits.ndim == 2
     if lane.uniforms is not None:
         row.uniforms = lane.uniforms.ctypes.data
-        row.temperature, row.top_k, row.top_p, row.min_p = lane.choice
+        row.temperature, top_k, row.top_p, row.min_p = lane.choice
+        row.top_k = min(top_k, lane.logits.shape[-1])  # a larger one may not fit
     if lane.fresh is not None:
         row.fresh = lane.fresh.ctypes.data
     if len(tail):
