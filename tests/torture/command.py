@@ -16,6 +16,8 @@ from .trials import Row, Trial, table, try_all
 
 FAMILIES: tuple[str, ...] = (
     "saves",
+    "damage",
+    "hostile_models",
     "two_at_once",
 )
 """The modules of this package that have ``trials()``, in the order in which they run."""
