@@ -21,15 +21,15 @@ from pathlib import Path
 from typing import Any
 
 from .children import Done, in_child
-from .damage_kinds import CHECKPOINT_FILES, changed, moved, replaced
+from .damage_kinds import changed, moved, replaced
 from .models import train, trained, workshop
 from .trials import Trial, Wrong
 
 FLIPS = 10_000
 KINDS = ("lstm", "examples")
 STEP = 1000
-NEWEST, BEFORE = "12", "8"
-END = "14"
+NEWEST, END = "12", "14"
+"""The newest checkpoint of the runs, and where a resume ends."""
 
 Damage = Callable[[Path, random.Random], list[str]]
 """Damages a run; returns the names of which one must be told, or none where nothing may be told."""
@@ -103,6 +103,7 @@ def _settings(run: Path, say: Callable[[str], None]) -> Facts:
     import unrolled
 
     found = unrolled.Run(run)
+    found.newest(say)  # whose settings these are is seen where a checkpoint is used
     return {"settings": asdict(found.settings), "source": repr(found.source)}
 
 
@@ -183,7 +184,9 @@ def _check_done(name: str, done: Done, run: Path, names: list[str], kind: str) -
         came, wanted = fingerprint(run), _resumed(kind)
         if differs := [key for key in wanted if came.get(key) != wanted[key]]:
             raise Wrong(f"resume ended otherwise in {', '.join(differs)}, and said {done.err[-300:]!r}")
-    elif done.out != _printed(name, kind, whole=not notes):
+    elif done.out != _printed(name, kind, whole=True) and not (
+        notes and done.out == _printed(name, kind, whole=False)
+    ):
         raise Wrong(f"{name} printed {done.out[:200]!r} and said {done.err[-300:]!r}")
 
 
@@ -307,6 +310,3 @@ def _patience(seconds: int = 30) -> Iterator[None]:
     finally:
         signal.alarm(0)
         signal.signal(signal.SIGALRM, before)
-
-
-assert CHECKPOINT_FILES

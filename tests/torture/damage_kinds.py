@@ -99,7 +99,7 @@ def _copy(one: str, other: str, run: Path, draw: random.Random) -> list[str]:
 
 def _rename(one: str, other: str, run: Path, draw: random.Random) -> list[str]:
     (run / one).rename(run / other)
-    return [other]
+    return [one, other]
 
 
 def _instead(name: str, change: Callable[[Path], object], run: Path, draw: random.Random) -> list[str]:

@@ -40,10 +40,11 @@ def trials() -> Iterable[Trial]:
     chosen = [fault for weight, fault in FAULTS for _ in range(weight)]
     for number in range(NUMBER):
         fault = chosen[number % len(chosen)]
-        yield Trial(f"{fault.__name__}-{number}", partial(_open, fault))
+        yield Trial(f"{fault.__name__}-{number}", partial(open_spoilt, fault))
 
 
-def _open(fault: Fault, folder: Path, draw: random.Random) -> None:
+def open_spoilt(fault: Fault, folder: Path, draw: random.Random) -> None:
+    """Make a run with one fault, and open it in two ways."""
     warm()
     kind = draw.choice(KINDS)
     outer, inner = run_of(kind)

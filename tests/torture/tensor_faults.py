@@ -18,7 +18,7 @@ TENSORS = ("model.safetensors", "model.safetensors", "state.safetensors")
 Head = dict[str, Any]
 
 
-class _Runs:
+class Runs:
     """Runs code where it is unpickled."""
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -94,7 +94,7 @@ def many(outer: Files, inner: Files, draw: random.Random) -> None:
 def _zip(data: bytes) -> bytes:
     made = io.BytesIO()
     with zipfile.ZipFile(made, "w") as file:
-        file.writestr("archive/data.pkl", pickle.dumps(_Runs()))
+        file.writestr("archive/data.pkl", pickle.dumps(Runs()))
     return made.getvalue()
 
 
@@ -102,7 +102,7 @@ def _torch(data: bytes) -> bytes:
     import torch
 
     made = io.BytesIO()
-    torch.save({"x": torch.zeros(3), "y": _Runs()}, made)
+    torch.save({"x": torch.zeros(3), "y": Runs()}, made)
     return made.getvalue()
 
 
@@ -135,7 +135,7 @@ _RAW: tuple[Callable[[bytes, random.Random], bytes], ...] = (
     lambda data, draw: data[: draw.randrange(9)],
     lambda data, draw: data + b"\x00" * draw.choice((1, 8, 100_000)),
     lambda data, draw: data + data,
-    lambda data, draw: pickle.dumps(_Runs(), draw.randrange(6)),
+    lambda data, draw: pickle.dumps(Runs(), draw.randrange(6)),
     lambda data, draw: _zip(data),
     lambda data, draw: _torch(data),
     lambda data, draw: bytes(draw.randrange(256) for _ in range(200)),

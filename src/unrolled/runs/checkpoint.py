@@ -119,7 +119,7 @@ def check_mark(folder: Path, mark: Mark) -> None:
     if type(update) is not int or update != mark.update:
         raise DamagedError(f"{folder / MANIFEST} is of update {str(update)[:20]}, not of {mark.update}")
     if mark.run is not None and run != mark.run:
-        raise DamagedError(f"{folder / MANIFEST} is of another run")
+        raise DamagedError(f"{folder / MANIFEST} is of another run than config.toml")
 
 
 def read_state_table(folder: Path) -> Json:

@@ -68,7 +68,7 @@ def _look(path: Path, file: BinaryIO, size: int) -> None:
     """Raise DamagedError unless the header is short, and tells of tensors that fill the file."""
     length = int.from_bytes(file.read(8), "little")
     if size < 8 or length > min(size - 8, MOST_BYTES):
-        raise DamagedError(f"{path} is damaged: its header can't be {length:,} bytes long")
+        raise DamagedError(f"{path} is damaged: its header of {length:,} bytes doesn't fit {size:,}")
     header = file.read(length)
     if header.count(b"data_offsets") > MOST_TENSORS:
         raise DamagedError(f"{path} is damaged: it has more than {MOST_TENSORS:,} tensors")
