@@ -51,10 +51,11 @@ def trials() -> Iterable[Trial]:
 def _trial(kind: str, name: str, damage: Damage, number: int, ways: int = 0) -> Trial:
     """Look at everything in this process; now and then, or always, from the command line too."""
     commands = [way for place, way in enumerate(COMMANDS) if ways > place or number % (40 + place) == 7]
-    return Trial(f"{kind}-{name}", partial(_look, kind, damage, commands))
+    return Trial(f"{kind}-{name}", partial(look, kind, damage, commands))
 
 
-def _look(kind: str, damage: Damage, commands: list[str], folder: Path, draw: random.Random) -> None:
+def look(kind: str, damage: Damage, commands: list[str], folder: Path, draw: random.Random) -> None:
+    """Damage a run, and look at it in every way, and by these commands."""
     run = folder / "run"
     shutil.copytree(trained(kind), run, symlinks=True)
     names = damage(run, draw)

@@ -34,7 +34,7 @@ def test_the_family_finds_hashes_that_nobody_compares(
 
 def test_the_family_finds_settings_that_are_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(config, "_unsealed", lambda path, data: data.partition(b"\n")[2])
-    trials = [Trial(f"lr-{n}", partial(damage._look, "lstm", _change_the_rate, [])) for n in range(2)]
+    trials = [Trial(f"lr-{n}", partial(damage.look, "lstm", _change_the_rate, [])) for n in range(2)]
     row = try_all("damage", trials, 1, tmp_path)
     assert row.failures and "settings is another" in row.failures[0]
 

@@ -40,6 +40,14 @@ def is_file(path: Path) -> bool:
         return False
 
 
+def is_directory(path: Path) -> bool:
+    """Tell whether a path leads to a directory; what can't be asked leads to none."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
 def read_regular(
     path: Path, most: int | None = None, look: Callable[[BinaryIO, int], None] | None = None
 ) -> bytes:

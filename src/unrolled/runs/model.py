@@ -17,7 +17,7 @@ from unrolled.net import Net, Spec
 from unrolled.net.check import phases_of
 from unrolled.runs.checkpoint import UPDATE, Mark, check_mark, committed, is_checkpoint, read_model
 from unrolled.runs.config import CONFIG, mark_of
-from unrolled.runs.files import is_regular
+from unrolled.runs.files import is_directory, is_regular
 
 T = TypeVar("T")
 Say = Callable[[str], None]
@@ -107,14 +107,15 @@ def _missing(run: Path, updates: list[int]) -> list[str]:
             names.append((run / "last").readlink().name)
         known = {int(name) for name in names if UPDATE.fullmatch(name)}
         lost = sorted(
-            (n for n in known if updates and n > updates[0] and not _is_directory(run, n)), reverse=True
+            (
+                n
+                for n in known
+                if updates and n > updates[0] and not is_directory(run / "checkpoints" / str(n))
+            ),
+            reverse=True,
         )
         return [f"{run / 'checkpoints' / str(n)} is missing, or is no directory" for n in lost]
     return []
-
-
-def _is_directory(run: Path, update: int) -> bool:
-    return (run / "checkpoints" / str(update)).is_dir()
 
 
 def _exists(path: Path) -> bool:

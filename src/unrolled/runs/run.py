@@ -24,7 +24,14 @@ from unrolled.runs.checkpoint import (
     write_checkpoint,
 )
 from unrolled.runs.config import CONFIG, Source, new_mark, read_config, write_config
-from unrolled.runs.files import is_file, make_directory, replace_file, replace_link, sync_directory
+from unrolled.runs.files import (
+    is_directory,
+    is_file,
+    make_directory,
+    replace_file,
+    replace_link,
+    sync_directory,
+)
 from unrolled.runs.journal import Journal
 from unrolled.runs.lock import held
 from unrolled.runs.model import load_checkpoint, newest_usable
@@ -46,7 +53,9 @@ class Run:
     def __init__(self, directory: str | os.PathLike[str]) -> None:
         self.directory = Path(directory)
         if not is_file(self.directory / CONFIG):
-            begun = self.directory.is_dir() and any(self.directory.iterdir()) and _is_bare(self.directory)
+            begun = (
+                is_directory(self.directory) and any(self.directory.iterdir()) and _is_bare(self.directory)
+            )
             advice = f"; a training was stopped while it made it: train again with --run {self.directory}"
             raise LoadError(f"{self.directory} is no run: it has no {CONFIG}{advice if begun else ''}")
         self.settings, self.source = read_config(self.directory / CONFIG)
@@ -148,7 +157,7 @@ class Run:
     @property
     def was_never_saved(self) -> bool:
         """Whether no checkpoint of this run was ever committed, so that it can only begin."""
-        if not self.checkpoints.is_dir() or (self.directory / "last").is_symlink():
+        if not is_directory(self.checkpoints) or (self.directory / "last").is_symlink():
             return False
         return all(entry.name[0] == "." for entry in self.checkpoints.iterdir())
 
