@@ -4,7 +4,9 @@ from pathlib import Path
 
 import unrolled
 from unrolled.net import Chain, Layer, Spec, chain
+from unrolled.runs import Run, Source
 from unrolled.runs.notebook import harmless
+from unrolled.settings import Settings
 
 
 def test_a_run_is_a_plain_table_in_a_notebook(tmp_path: Path) -> None:
@@ -26,9 +28,9 @@ def test_a_run_is_a_plain_table_in_a_notebook(tmp_path: Path) -> None:
 
 def test_a_run_that_has_nothing_yet_and_one_whose_metrics_are_damaged_are_shown(tmp_path: Path) -> None:
     (tmp_path / "book.txt").write_text("abc " * 50)
-    run = unrolled.train(tmp_path / "book.txt", run=tmp_path / "run", hidden=3, lanes=2, max_updates=1)
-    run.metrics.path.write_text("")
+    run = Run.create(tmp_path / "bare", Settings(), Source(("book.txt",), "00"))
     assert "<th>best validation</th><td>none</td>" in run._repr_html_()
+    run = unrolled.train(tmp_path / "book.txt", run=tmp_path / "run", hidden=3, lanes=2, max_updates=1)
     run.metrics.path.write_text("{]\n")
     assert "<th>best validation</th><td>unreadable</td>" in run._repr_html_()
 

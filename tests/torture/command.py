@@ -17,6 +17,8 @@ from .trials import Row, Trial, table, try_all
 FAMILIES: tuple[str, ...] = (
     "saves",
     "kills",
+    "damage",
+    "hostile_models",
     "hostile_settings",
     "numbers",
     "two_at_once",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,7 +26,7 @@ class Symbols:
             if not isinstance(symbol, str) or not _writable(symbol):
                 raise TextError(f"A word is a string without lone surrogates, not {symbol!r}. Rename it.")
         if len(set(self.symbols)) != len(self.symbols):
-            twice = next(s for s in self.symbols if self.symbols.count(s) > 1)
+            twice = next(s for s, count in Counter(self.symbols).items() if count > 1)
             raise TextError(f"The words of a vocabulary are distinct, but {twice!r} is there twice.")
 
     @classmethod

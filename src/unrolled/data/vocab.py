@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -39,7 +40,7 @@ class Vocab:
             if not isinstance(symbol, str) or len(symbol) != 1:
                 raise TextError(f"A symbol is a single character, not {symbol!r}.")
         if len(set(self.symbols)) != len(self.symbols):
-            twice = next(s for s in self.symbols if self.symbols.count(s) > 1)
+            twice = next(s for s, count in Counter(self.symbols).items() if count > 1)
             raise TextError(f"The symbols of a vocabulary are distinct, but {twice!r} is there twice.")
 
     @classmethod

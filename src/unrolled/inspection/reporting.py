@@ -20,8 +20,9 @@ from unrolled.inspection.training_text import TrainingText, reads_text, training
 from unrolled.net import Net, Spec
 from unrolled.net.pictures import draw_svg
 from unrolled.runs import Run
-from unrolled.runs.checkpoint import Tensors, read_model
+from unrolled.runs.checkpoint import read_model
 from unrolled.runs.model import build_net, newest_usable
+from unrolled.runs.tensors import Tensors
 from unrolled.sample.native import why_no_loop
 from unrolled.settings import GROUP_OF, differences, written
 

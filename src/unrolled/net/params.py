@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
 
 import torch
 
@@ -33,12 +35,15 @@ def roles_of(layer: Layer, cells: Cells | None = None) -> tuple[str, ...]:
     """Return the names that a layer's type, or its cell, gives its parameters."""
     if layer.type != "recurrent":
         return TYPES[layer.type].roles(settings_of(layer.type, layer.settings))
-    cls = cell_class(layer, {**NAMED, **(cells or {})}, required=False)
-    if cls is None:
-        return ()
+    cls: Any = cell_class(layer, {**NAMED, **(cells or {})}, required=False)
+    return () if cls is None else _roles_of_cell(cls, layer.settings.get("bias") is not False)
+
+
+@lru_cache(maxsize=64)
+def _roles_of_cell(cls: type[Cell], bias: bool) -> tuple[str, ...]:
     with torch.device("meta"):
         cell = cls(1, 1)
-    unused = biases_of(cell) if layer.settings.get("bias") is False else ()
+    unused = () if bias else biases_of(cell)
     return tuple(name for name, _ in cell.named_parameters() if name not in unused)
 
 

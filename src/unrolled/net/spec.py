@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
-from unrolled.errors import LoadError, UsageError, nearest
+from unrolled.errors import LoadError, NetError, UsageError, nearest
 
 Settings = Mapping[str, Any]
 Length = int | str | None
@@ -160,27 +160,16 @@ class Spec:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Spec:
         """Read what ``to_dict`` wrote; LoadError for anything else."""
+        from unrolled.net.plain import layer_of
+
         try:
             head = {key: data[key] for key in ("name", "unroll", "partition") if key in data}
-            return cls(tuple(layer_from_dict(entry) for entry in data["layers"]), **head)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise LoadError(f"the net's layer list can't be read: {error!r}") from error
-
-
-def layer_from_dict(entry: Mapping[str, Any]) -> Layer:
-    """Read what ``Layer.to_dict`` wrote; KeyError or TypeError for what it could not have written."""
-    rest = dict(entry)
-    sources = tuple(_edge(edge) for edge in rest.pop("sources", ()))
-    params = tuple(Param(**param) for param in rest.pop("params", ()))
-    known = {f.name for f in fields(Layer)} - {"settings"}
-    own = {key: rest.pop(key) for key in list(rest) if key in known}
-    for key in ("include", "exclude"):
-        own[key] = tuple(own.get(key, ()))
-    return Layer(sources=sources, params=params, settings=rest, **own)
-
-
-def _edge(plain: str | Mapping[str, Any]) -> Edge:
-    return Edge(plain) if isinstance(plain, str) else Edge(**plain)
+            if not isinstance(head.get("name", ""), str):
+                raise TypeError("name is no text")
+            return cls(tuple(layer_of(entry) for entry in data["layers"]), **head)
+        except (KeyError, TypeError, ValueError, AttributeError, NetError) as error:
+            told = str(error) if isinstance(error, NetError) else repr(error)
+            raise LoadError(f"the net's layer list can't be read: {told}") from error
 
 
 def _sized(layer: Layer, named: Mapping[str, int], inputs: Mapping[str, int]) -> Layer:

@@ -17,10 +17,12 @@ def straight_walk(wiring: Wiring) -> list[tuple[str, Any, bool]] | None:
     """
     walk: list[tuple[str, Any, bool]] = []
     name: str | None = wiring.output
+    may, seen = wiring.streams | wiring.texts, set[str]()
     while name is not None:
         layer, module = wiring.layers[name], wiring.modules[name]
-        if name in [done for done, _, _ in walk] or name not in wiring.streams | wiring.texts:
+        if name in seen or name not in may:
             return None
+        seen.add(name)
         if isinstance(module, Cell):
             walk.append((name, module, True))
         elif not isinstance(module, Dropout) and name not in wiring.gathered:

@@ -1,9 +1,10 @@
 """Runs: directories that survive, checkpoints that are believed only if every hash holds."""
 
 from unrolled.runs.checkpoint import Checkpoint
+from unrolled.runs.config import Source
 from unrolled.runs.journal import Journal
 from unrolled.runs.model import model_config
-from unrolled.runs.run import Run, Source, check_unused, claim_run_directory, load, next_run_directory
+from unrolled.runs.run import Run, check_unused, claim_run_directory, load, next_run_directory
 
 __all__ = [
     "Checkpoint",

@@ -5,30 +5,26 @@ Nothing in it is a pickle; tensors are safetensors, the rest is JSON.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import safetensors.torch
-from safetensors import SafetensorError
-from torch import Tensor
-
-from unrolled.errors import DamagedError, LoadError, NewerFormatError
-from unrolled.runs.files import make_directory, sha256, sync_directory, write_synced
+from unrolled.errors import DamagedError, NewerFormatError
+from unrolled.runs.files import is_regular, make_directory, read_regular, sha256, sync_directory, write_synced
+from unrolled.runs.tables import MOST_BYTES, Json, read_table, table_bytes
+from unrolled.runs.tensors import Tensors, read_bytes, read_tensors, tensor_bytes
 
 FORMAT = 1
 MODEL, CONFIG = "model.safetensors", "config.json"
 STATE_TENSORS, STATE = "state.safetensors", "state.json"
 MANIFEST, CARD = "manifest.json", "README.md"
 
-Tensors = dict[str, Tensor]
-Json = dict[str, Any]
+UPDATE = re.compile(r"0|[1-9][0-9]{0,17}")
+"""What a committed checkpoint's directory is called."""
+MOST_MANIFEST = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -47,18 +43,29 @@ class Checkpoint:
     """The model card, Markdown for people; it is not hashed."""
 
 
-def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
+@dataclass(frozen=True)
+class Mark:
+    """Which update of which run a checkpoint is, so that none is taken for another."""
+
+    update: int
+    run: str | None = None
+    """None where nobody knows."""
+
+
+def write_checkpoint(folder: Path, checkpoint: Checkpoint, mark: Mark | None = None) -> None:
     """Commit a checkpoint as ``folder``: all of it, on the disk, or nothing.
 
     OSError leaves no trace.
     """
     files = {
-        MODEL: _tensor_bytes(checkpoint.model),
-        CONFIG: _json_bytes({"format": FORMAT, **checkpoint.config}),
-        STATE_TENSORS: _tensor_bytes(checkpoint.state_tensors),
-        STATE: _json_bytes(checkpoint.state),
+        MODEL: tensor_bytes(checkpoint.model),
+        CONFIG: table_bytes({"format": FORMAT, **checkpoint.config}, CONFIG),
+        STATE_TENSORS: tensor_bytes(checkpoint.state_tensors),
+        STATE: table_bytes(checkpoint.state, STATE),
     }
-    files[MANIFEST] = _json_bytes({name: sha256(data) for name, data in files.items()})
+    known = {key: value for key, value in vars(mark).items() if value is not None} if mark else {}
+    hashes = {name: sha256(data) for name, data in files.items()}
+    files[MANIFEST] = table_bytes({**hashes, **known}, MANIFEST)
     files[CARD] = checkpoint.card.encode()
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
     shutil.rmtree(temporary, ignore_errors=True)
@@ -86,21 +93,38 @@ def read_model(folder: Path) -> tuple[Tensors, Json]:
     by a later version.
     """
     manifest = _manifest(folder)
-    config = _json(folder / CONFIG, _hashed(folder, CONFIG, manifest))
+    config = _table(folder, CONFIG, manifest)
     found = config.get("format")
-    if not isinstance(found, int) or found > FORMAT:
+    if type(found) is not int or found < 1:
+        raise DamagedError(f"{folder / CONFIG} is damaged: its format is {str(found)[:40]!r}, not {FORMAT}")
+    if found > FORMAT:
         raise NewerFormatError(
             f"{folder} has the format {found!r}, this version of Unrolled reads up to {FORMAT}; "
             "install a newer one"
         )
-    return _tensors(folder / MODEL, _hashed(folder, MODEL, manifest)), config
+    return _tensors(folder, MODEL, manifest), config
 
 
 def read_state(folder: Path) -> tuple[Tensors, Json]:
     """Return what training needs to go on; errors as for ``read_model``."""
     manifest = _manifest(folder)
-    state = _json(folder / STATE, _hashed(folder, STATE, manifest))
-    return _tensors(folder / STATE_TENSORS, _hashed(folder, STATE_TENSORS, manifest)), state
+    state = _table(folder, STATE, manifest)
+    return _tensors(folder, STATE_TENSORS, manifest), state
+
+
+def check_mark(folder: Path, mark: Mark) -> None:
+    """Raise DamagedError if a checkpoint says that it is of another update, or of another run."""
+    manifest = _manifest(folder)
+    update, run = manifest.get("update", mark.update), manifest.get("run", mark.run)
+    if type(update) is not int or update != mark.update:
+        raise DamagedError(f"{folder / MANIFEST} is of update {str(update)[:20]}, not of {mark.update}")
+    if mark.run is not None and run != mark.run:
+        raise DamagedError(f"{folder / MANIFEST} is of another run than config.toml")
+
+
+def read_state_table(folder: Path) -> Json:
+    """Return what training needs to go on without its tensors; errors as for ``read_model``."""
+    return _table(folder, STATE, _manifest(folder))
 
 
 def read_checkpoint(folder: Path) -> Checkpoint:
@@ -112,67 +136,33 @@ def read_checkpoint(folder: Path) -> Checkpoint:
 
 def committed(folder: Path) -> list[int]:
     """Return the updates whose checkpoints are committed in a folder, the newest first."""
-    if not folder.is_dir():
+    try:
+        names = [entry.name for entry in folder.iterdir() if entry.is_dir()]
+    except (OSError, ValueError):
         return []
-    names = (entry.name for entry in folder.iterdir() if entry.is_dir())
-    return sorted((int(name) for name in names if re.fullmatch(r"0|[1-9][0-9]{0,17}", name)), reverse=True)
+    return sorted((int(name) for name in names if UPDATE.fullmatch(name)), reverse=True)
 
 
 def is_checkpoint(folder: Path) -> bool:
     """Tell whether a directory looks like a checkpoint."""
-    return (folder / MANIFEST).is_file() or (folder / CONFIG).is_file()
-
-
-def _tensor_bytes(tensors: Tensors) -> bytes:
-    """Return tensors as safetensors; what shares storage is written twice."""
-    separate, seen = {}, set()
-    for name, tensor in tensors.items():
-        plain = tensor.detach().cpu().contiguous()
-        if plain.untyped_storage().data_ptr() in seen:
-            plain = plain.clone()
-        seen.add(plain.untyped_storage().data_ptr())
-        separate[name] = plain
-    return safetensors.torch.save(separate)
-
-
-def _json_bytes(data: Mapping[str, Any]) -> bytes:
-    return (json.dumps(data, indent=1, ensure_ascii=True, allow_nan=False) + "\n").encode()
+    return is_regular(folder / MANIFEST) or is_regular(folder / CONFIG)
 
 
 def _manifest(folder: Path) -> Json:
-    return _json(folder / MANIFEST, _read(folder / MANIFEST))
+    return read_table(folder / MANIFEST, read_regular(folder / MANIFEST, MOST_MANIFEST))
 
 
-def _read(path: Path) -> bytes:
-    if not path.is_file() or path.is_symlink():
-        raise DamagedError(f"{path} is missing, or is no regular file")
-    try:
-        return path.read_bytes()
-    except FileNotFoundError as error:
-        raise DamagedError(f"{path} is missing") from error
-    except OSError as error:
-        raise LoadError(f"{path} can't be read: {error.strerror}") from error
+def _table(folder: Path, name: str, manifest: Json) -> Json:
+    return read_table(
+        folder / name, _hashed(folder / name, read_regular(folder / name, MOST_BYTES), manifest)
+    )
 
 
-def _hashed(folder: Path, name: str, manifest: Json) -> bytes:
-    data = _read(folder / name)
-    if sha256(data) != manifest.get(name):
-        raise DamagedError(f"{folder / name} is damaged: its bytes are not those that were written")
+def _tensors(folder: Path, name: str, manifest: Json) -> Tensors:
+    return read_tensors(folder / name, _hashed(folder / name, read_bytes(folder / name), manifest))
+
+
+def _hashed(path: Path, data: bytes, manifest: Json) -> bytes:
+    if sha256(data) != manifest.get(path.name):
+        raise DamagedError(f"{path} is damaged: its bytes are not those that {MANIFEST} remembers")
     return data
-
-
-def _json(path: Path, data: bytes) -> Json:
-    try:
-        value = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise DamagedError(f"{path} is damaged: it is not JSON") from error
-    if not isinstance(value, dict):
-        raise DamagedError(f"{path} is damaged: it holds no table")
-    return value
-
-
-def _tensors(path: Path, data: bytes) -> Tensors:
-    try:
-        return safetensors.torch.load(data)
-    except (SafetensorError, ValueError, RuntimeError, KeyError) as error:
-        raise DamagedError(f"{path} is damaged: {error}") from error

@@ -2,15 +2,80 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import stat
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
+
+from unrolled.errors import DamagedError, LoadError
+
+CLOSED = (
+    os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+)
+"""How a file is opened that anybody may have made: links are not followed, and a pipe is not waited for."""
 
 
 def sha256(data: bytes) -> str:
     """Return the SHA-256 of bytes, in hex."""
     return hashlib.sha256(data).hexdigest()
+
+
+def is_regular(path: Path) -> bool:
+    """Tell whether a path is itself a regular file, and no link to one; what can't be asked is none."""
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+def is_file(path: Path) -> bool:
+    """Tell whether a path leads to a regular file; what can't be asked leads to none."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def is_directory(path: Path) -> bool:
+    """Tell whether a path leads to a directory; what can't be asked leads to none."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
+def read_regular(
+    path: Path, most: int | None = None, look: Callable[[BinaryIO, int], None] | None = None
+) -> bytes:
+    """Return the bytes of a regular file that is no link, without waiting for anybody.
+
+    ``look`` may read its beginning first, given the file and its size, and refuse it. DamagedError if it is
+    missing, something else, or of more than ``most`` bytes; LoadError where it can't be read.
+    """
+    if not is_regular(path):
+        raise DamagedError(f"{path} is missing, or is no regular file")
+    try:
+        with os.fdopen(os.open(path, CLOSED), "rb") as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise DamagedError(f"{path} is missing, or is no regular file")
+            if most is not None and status.st_size > most:
+                raise DamagedError(
+                    f"{path} is damaged: it has {status.st_size:,} bytes, at most {most:,} make sense"
+                )
+            if look is not None:
+                look(file, status.st_size)
+                file.seek(0)
+            return file.read(status.st_size)
+    except OSError as error:
+        kind = DamagedError if error.errno in (errno.ENOENT, errno.ELOOP, errno.ENXIO) else LoadError
+        raise kind(f"{path} can't be read: {error.strerror}") from error
+    except MemoryError as error:
+        raise LoadError(f"{path} is too large for this machine's memory") from error
 
 
 def write_synced(path: Path, data: bytes) -> None:

@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from unrolled.errors import DamagedError
-from unrolled.runs.files import sync_directory
+from unrolled.runs.files import is_regular, sync_directory
+
+MOST_BYTES = 32 << 20
+"""The longest line that is read."""
+BLOCK = 1 << 20
 
 
 class Journal:
     """Append JSON lines to a file; remember its size, so that it can be cut back to it.
 
-    A line that could not be written (a full disk) is kept and written before the next one.
+    A line that could not be written (a full disk) is kept and written before the next one. ``remembered``
+    returns the size and the SHA-256 that the newest checkpoint remembers, if there is one.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, remembered: Callable[[], tuple[int, str] | None] = lambda: None) -> None:
+        self.path, self._remembered = path, remembered
         self._waiting: list[bytes] = []
         self._torn_at: int | None = None
         self._named = False
+        self._hash, self._hashed = hashlib.sha256(), 0
 
     @property
     def size(self) -> int:
@@ -67,30 +74,60 @@ class Journal:
             self._named = True
         return self.size
 
-    def cut(self, size: int) -> None:
-        """Drop what was written after the file had ``size`` bytes."""
+    def sha256(self, size: int) -> str:
+        """Return the SHA-256 of the first ``size`` bytes; what was hashed before is not read again."""
+        if size < self._hashed:
+            self._hash, self._hashed = hashlib.sha256(), 0
+        if size > self._hashed:
+            with self.path.open("rb") as file:
+                file.seek(self._hashed)
+                while self._hashed < size and (data := file.read(min(BLOCK, size - self._hashed))):
+                    self._hash.update(data)
+                    self._hashed += len(data)
+        return self._hash.hexdigest()
+
+    def check(self, size: int, sha256: str | None = None) -> None:
+        """Raise DamagedError unless the file has ``size`` bytes, and more, and the first have this hash."""
+        there = self.path.exists() or self.path.is_symlink()
+        if there and not is_regular(self.path):
+            raise DamagedError(f"{self.path} is no regular file. Put the file back, or continue in a new run")
         if self.size < size:
             raise DamagedError(
                 f"{self.path} has {self.size} bytes, the checkpoint remembers {size}: lines are missing. "
                 "Put the file back, or continue in a new run"
             )
+        if sha256 is not None and self.sha256(size) != sha256:
+            raise DamagedError(
+                f"{self.path} is damaged: its first {size} bytes are not those that the checkpoint "
+                "remembers. Put the file back, or continue in a new run"
+            )
+
+    def cut(self, size: int) -> None:
+        """Drop what was written after the file had ``size`` bytes."""
+        self.check(size)
         if self.size > size:
             os.truncate(self.path, size)
+            self._hash, self._hashed = hashlib.sha256(), 0
 
     def lines(self) -> Iterator[dict[str, Any]]:
-        """Yield every complete line; DamagedError for one that can't be read."""
+        """Yield every complete line; DamagedError where one is not as it was written."""
+        self.check(*(self._remembered() or (0, None)))
         if not self.path.exists():
             return
         with self.path.open("rb") as file:
-            for number, line in enumerate(file, start=1):
+            number = 0
+            while line := file.readline(MOST_BYTES):
+                number += 1
                 if line.endswith(b"\n"):
-                    yield self._read(line, number)
+                    yield self._entry(line, number)
+                elif len(line) == MOST_BYTES:
+                    raise DamagedError(f"{self.path}, line {number} is damaged: it has no end")
 
-    def _read(self, line: bytes, number: int) -> dict[str, Any]:
+    def _entry(self, line: bytes, number: int) -> dict[str, Any]:
         try:
             entry = json.loads(line)
-        except (ValueError, RecursionError):
-            entry = None
+        except (ValueError, RecursionError) as error:
+            raise DamagedError(f"{self.path}, line {number} is damaged: it is not JSON") from error
         if not isinstance(entry, dict):
-            raise DamagedError(f"{self.path} is damaged: line {number} is no JSON object")
+            raise DamagedError(f"{self.path}, line {number} is damaged: it holds no table")
         return entry

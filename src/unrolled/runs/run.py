@@ -6,45 +6,41 @@ import os
 import re
 import shlex
 import shutil
-import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-import tomli_w
 
 from unrolled.cells import Cell
-from unrolled.data import Vocab
-from unrolled.errors import DamagedError, LoadError, UnrolledError, UsageError
-from unrolled.net import Net, Spec
-from unrolled.runs.checkpoint import Checkpoint, committed, read_checkpoint, write_checkpoint
-from unrolled.runs.files import make_directory, replace_file, replace_link, sync_directory
+from unrolled.errors import DamagedError, LoadError, UsageError
+from unrolled.net import Net
+from unrolled.runs.checkpoint import (
+    Checkpoint,
+    Mark,
+    check_mark,
+    committed,
+    read_checkpoint,
+    read_state_table,
+    write_checkpoint,
+)
+from unrolled.runs.config import CONFIG, Source, new_mark, read_config, write_config
+from unrolled.runs.files import (
+    is_directory,
+    is_file,
+    make_directory,
+    replace_file,
+    replace_link,
+    sync_directory,
+)
 from unrolled.runs.journal import Journal
 from unrolled.runs.lock import held
 from unrolled.runs.model import load_checkpoint, newest_usable
 from unrolled.runs.notebook import run_table
 from unrolled.sample import Choice, Stream, default_prime, text_pieces
-from unrolled.settings import Settings, from_tables, to_tables
+from unrolled.settings import Settings
 
-CONFIG = "config.toml"
-
-
-@dataclass(frozen=True)
-class Source:
-    """The text a run learns from, and the user's cell it runs, by path and hash."""
-
-    text: tuple[str, ...]
-    text_sha256: str
-    cell: str | None = None
-    cell_sha256: str | None = None
-    spec: Spec | None = None
-    """The net, where it is not the chain that the settings describe."""
-    hdf5: bool = False
-    """Whether ``text`` lists HDF5 files."""
-    vocab: Vocab | None = None
-    """The vocabulary, where it was given and is not made from the text."""
+LEFT = re.compile(r"\.\.?\d.*|\.dropped-\d+")
+"""Names that a save gives to what is not committed, or not any more."""
 
 
 class Run:
@@ -56,14 +52,14 @@ class Run:
 
     def __init__(self, directory: str | os.PathLike[str]) -> None:
         self.directory = Path(directory)
-        if not (self.directory / CONFIG).is_file():
-            begun = self.directory.is_dir() and any(self.directory.iterdir()) and _is_bare(self.directory)
+        if not is_file(self.directory / CONFIG):
+            begun = (
+                is_directory(self.directory) and any(self.directory.iterdir()) and _is_bare(self.directory)
+            )
             advice = f"; a training was stopped while it made it: train again with --run {self.directory}"
             raise LoadError(f"{self.directory} is no run: it has no {CONFIG}{advice if begun else ''}")
-        self.settings, self.source = _read_config(self.directory / CONFIG)
-        self.metrics = Journal(self.directory / "metrics.jsonl")
-        self.samples = Journal(self.directory / "samples.jsonl")
-        self.debug = Journal(self.directory / "debug.jsonl")
+        self.settings, self.source = read_config(self.directory / CONFIG)
+        self.metrics, self.samples, self.debug = map(self._journal, ("metrics", "samples", "debug"))
         self.checkpoints = self.directory / "checkpoints"
         self.cells: Mapping[str, type[Cell]] = {}
 
@@ -85,7 +81,7 @@ class Run:
             make_directory(directory / "checkpoints")
             if cell_source is not None:
                 replace_file(directory / "cell.py.txt", cell_source.encode())
-            _write_config(directory / CONFIG, settings, source)
+            write_config(directory / CONFIG, settings, replace(source, run=new_mark(settings, source)))
         except OSError as error:
             raise UsageError(f"the run directory {directory} can't be made: {error.strerror}") from error
         return cls(directory)
@@ -122,7 +118,7 @@ class Run:
         """Replace the settings that the run goes on with, if they are others."""
         if (settings, source) == (self.settings, self.source):
             return
-        _write_config(self.directory / CONFIG, settings, source)
+        write_config(self.directory / CONFIG, settings, source)
         self.settings, self.source = settings, source
 
     @property
@@ -131,6 +127,29 @@ class Run:
         always = {"metrics": self.metrics, "samples": self.samples}
         return {**always, "debug": self.debug} if self.settings.training.debug else always
 
+    def _journal(self, name: str) -> Journal:
+        return Journal(self.directory / f"{name}.jsonl", lambda: self._remembered(name))
+
+    def _remembered(self, name: str) -> tuple[int, str] | None:
+        """Return the size and hash of a journal that the newest checkpoint remembers, if it does."""
+        for update in self.updates():
+            folder = self.checkpoints / str(update)
+            try:
+                check_mark(folder, Mark(update, self.source.run))
+                state = read_state_table(folder)
+                size, sha256 = state["journals"][name], state["journal_sha256"][name]
+            except DamagedError:
+                continue
+            except (LoadError, LookupError, TypeError):
+                return None
+            return (size, sha256) if type(size) is int and isinstance(sha256, str) else None
+        return None
+
+    def cut(self, sizes: Mapping[str, int]) -> None:
+        """Drop the lines of each journal that were written after it had its size."""
+        for name, journal in self.journals.items():
+            journal.cut(sizes[name])
+
     def updates(self) -> list[int]:
         """Return the updates that have a committed checkpoint, the newest first."""
         return committed(self.checkpoints)
@@ -138,11 +157,13 @@ class Run:
     @property
     def was_never_saved(self) -> bool:
         """Whether no checkpoint of this run was ever committed, so that it can only begin."""
-        return self.checkpoints.is_dir() and all(entry.name[0] == "." for entry in self.checkpoints.iterdir())
+        if not is_directory(self.checkpoints) or (self.directory / "last").is_symlink():
+            return False
+        return all(entry.name[0] == "." for entry in self.checkpoints.iterdir())
 
     def newest(self, say: Callable[[str], None]) -> tuple[int, Checkpoint]:
         """Return the newest checkpoint whose hashes hold; ``say`` hears of each that was passed over."""
-        folder, checkpoint = newest_usable(self.directory, read_checkpoint, say)
+        folder, checkpoint = newest_usable(self.directory, read_checkpoint, say, self.source.run)
         return int(folder.name), checkpoint
 
     def save(self, update: int, checkpoint: Checkpoint, best: int | None, *, replace: bool = False) -> Path:
@@ -151,12 +172,13 @@ class Run:
         One that is there already stays, or is replaced.
         """
         folder = self.checkpoints / str(update)
+        mark = Mark(update, self.source.run)
         if not folder.exists():
-            write_checkpoint(folder, checkpoint)
+            write_checkpoint(folder, checkpoint, mark)
         elif replace:
             fresh = folder.with_name(f".{update}.new")
             shutil.rmtree(fresh, ignore_errors=True)
-            write_checkpoint(fresh, checkpoint)
+            write_checkpoint(fresh, checkpoint, mark)
             self._replace(update, fresh)
         there = self.updates()
         replace_link(self.directory / "last", f"checkpoints/{update}")
@@ -202,7 +224,8 @@ class Run:
     def tidy(self, newest: int) -> None:
         """Clear what a killed save left, and set aside the damaged checkpoints above ``newest``."""
         for entry in self.checkpoints.glob(".*"):
-            shutil.rmtree(entry, ignore_errors=True)
+            if LEFT.fullmatch(entry.name):
+                shutil.rmtree(entry, ignore_errors=True)
         for update in self.updates():
             if update > newest:
                 aside = self.checkpoints / f"damaged-{update}"
@@ -310,35 +333,3 @@ def next_run_directory(stem: str, under: Path = Path("runs")) -> Path:
     taken = (entry.name for entry in under.glob(f"{safe}-*")) if under.is_dir() else ()
     numbers = [int(match[1]) for name in taken if (match := re.fullmatch(re.escape(safe) + r"-(\d+)", name))]
     return under / f"{safe}-{max(numbers, default=0) + 1:03d}"
-
-
-def _write_config(path: Path, settings: Settings, source: Source) -> None:
-    text: dict[str, Any] = {"paths": list(source.text), "sha256": source.text_sha256}
-    if source.hdf5:
-        text["hdf5"] = True
-    if source.vocab is not None:
-        text["vocab"] = source.vocab.to_dict()
-    tables: dict[str, Any] = {"text": text, **to_tables(settings)}
-    if source.spec is not None:
-        tables["spec"] = source.spec.to_dict()
-    if source.cell is not None:
-        own = {"name": source.cell, "sha256": source.cell_sha256}
-        tables["own_cell"] = {key: value for key, value in own.items() if value is not None}
-    replace_file(path, tomli_w.dumps(tables).encode())
-
-
-def _read_config(path: Path) -> tuple[Settings, Source]:
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-        text, cell, spec = tables.pop("text"), tables.pop("own_cell", {}), tables.pop("spec", None)
-        net = None if spec is None else Spec.from_dict(spec)
-        own = (cell.get("name"), cell.get("sha256"))
-        vocab = Vocab.from_dict(text["vocab"]) if "vocab" in text else None
-        source = Source(tuple(text["paths"]), text["sha256"], *own, net, text.get("hdf5", False), vocab)
-        return from_tables(str(path), tables), source
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise DamagedError(f"{path} can't be read: {error}") from error
-    except UnrolledError as error:
-        raise LoadError(str(error)) from error
-    except OSError as error:
-        raise LoadError(f"{path} can't be read: {error.strerror}") from error

@@ -17,7 +17,7 @@ from unrolled.cells import Cell, GatedCell
 from unrolled.data import Batch, Batches, Corpus, HDF5Batches, Vocab, Window, Windows, catalog
 from unrolled.engines.native.compiler import missing_compiler
 from unrolled.engines.native.layers import serves
-from unrolled.errors import DamagedError, SaveError, UsageError
+from unrolled.errors import SaveError, UsageError
 from unrolled.net import Chain, Net, Spec, chain, initialise
 from unrolled.runs import Run, Source, check_unused, claim_run_directory
 from unrolled.runs.model import build_net
@@ -41,6 +41,7 @@ from unrolled.training.reading import (
     steps_before,
 )
 from unrolled.training.recompute import EXAMPLES
+from unrolled.training.restoring import check_journals, environment_of, position_of, restore
 from unrolled.training.schedules import learning_rate
 from unrolled.training.session import Material, Position, Session
 from unrolled.training.stop import stop_flag
@@ -240,13 +241,16 @@ def _from_checkpoint(
         _check_end(run, settings, len(reading), update)
     learner = _learner(net, settings, pick_device(settings.training.device))
     template = net.initial_state(settings.data.lanes) if reading.carries else {}
-    learner.restore(checkpoint.state_tensors, template)
-    for line in differences(checkpoint.state["environment"], environment(net, settings)):
+    folder, state = run.checkpoints / str(update), checkpoint.state
+    position = position_of(folder, state, len(reading))
+    restore(learner, folder, checkpoint, template, update)
+    sizes = check_journals(run, folder, state)
+    for line in differences(environment_of(folder, state), environment(net, settings)):
         listener.said(line)
     with _writing(run):
         run.change(settings, replace(run.source, text=reading.paths))
         run.tidy(update)
-        position = _restored(run, checkpoint.state)
+        run.cut(sizes)
     return _material(run, net, learner, reading, settings), position, memory
 
 
@@ -443,18 +447,6 @@ def _check_cell(run: Run, own: OwnCell | None, listener: Listener) -> None:
         listener.said(
             f"{own.name} has changed since the run began (SHA-256 {str(own.sha256)[:12]}, was {sha[:12]})"
         )
-
-
-def _restored(run: Run, state: dict[str, Any]) -> Position:
-    """Return where the checkpoint stands, with the journals cut back to it."""
-    try:
-        position = Position(**state["position"])
-        sizes = dict(state["journals"])
-    except (KeyError, TypeError) as error:
-        raise DamagedError(f"the checkpoint's state.json is incomplete: {error!r}") from error
-    for name, journal in run.journals.items():
-        journal.cut(sizes.get(name, 0))
-    return position
 
 
 def fit(

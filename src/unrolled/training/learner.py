@@ -144,11 +144,11 @@ class Learner:
 
     def restore(self, tensors: Mapping[str, Tensor], template: Any) -> None:
         """Take back what ``tensors`` returned; ``template`` is a state of the same structure."""
-        restore_optimizer(self.optimizer, self.net, _under(OPTIMIZER, tensors))
-        lanes = _under(LANES, tensors)
+        restore_optimizer(self.optimizer, self.net, under(OPTIMIZER, tensors))
+        lanes = under(LANES, tensors)
         if lanes:
             self.state = map_state(lambda t: t.to(self.device), from_named_tensors(template, lanes))
-        random = _under(RANDOM, tensors)
+        random = under(RANDOM, tensors)
         if ("cuda" in random) == (self.device.type == "cuda"):
             self.dropout.set_state(random["dropout"])
         torch.set_rng_state(random["torch"])
@@ -197,7 +197,8 @@ def on_device(window: Window | Batch, like: Tensor) -> Window | Batch:
     return window._replace(inputs=window.inputs.to(like.device), targets=window.targets.to(like.device))
 
 
-def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors whose names begin with a prefix, by the rest of their names."""
     return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
 
 

@@ -26,6 +26,19 @@ SLOTS = {
 """How many numbers each optimizer keeps for each weight (one more with momentum)."""
 
 
+def kept_names(settings: TrainingSettings) -> tuple[str, ...]:
+    """Return what PyTorch's optimizer calls the numbers that it keeps for each weight."""
+    names = {
+        "adagrad": ("step", "sum"),
+        "rmsprop": ("step", "square_avg"),
+        "adadelta": ("step", "square_avg", "acc_delta"),
+        "adamax": ("step", "exp_avg", "exp_inf"),
+        **dict.fromkeys(("adam", "adamw"), ("step", "exp_avg", "exp_avg_sq")),
+    }.get(settings.optimizer, ())
+    momentum = settings.momentum and settings.optimizer in ("sgd", "nesterov", "rmsprop")
+    return (*names, "momentum_buffer") if momentum else names
+
+
 def make_optimizer(settings: TrainingSettings, net: nn.Module) -> Optimizer:
     """Return the optimizer that the settings name, over all parameters of ``net``."""
     parameters = _groups(net, settings.weight_decay)

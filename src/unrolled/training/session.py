@@ -28,6 +28,8 @@ from unrolled.training.summary import summary
 
 SECONDS_BETWEEN_CHECKPOINTS = 60.0
 MISSES_ALLOWED = 3
+EVENTS = ("report", "validate", "sample")
+"""What may happen after an update, in order."""
 
 
 @dataclass
@@ -306,9 +308,11 @@ class Session:
                     f"update {self.at.update}: the {name} {bad} is not finite; the last checkpoint is kept",
                     bad,
                 )
+        sizes = {name: journal.sync() for name, journal in run.journals.items()}
         state = {
             "position": {**asdict(self.at), "due": list(due)},
-            "journals": {name: journal.sync() for name, journal in run.journals.items()},
+            "journals": sizes,
+            "journal_sha256": {name: run.journals[name].sha256(size) for name, size in sizes.items()},
             "updates": self.material.updates,
             "environment": environment(net, self.material.settings),
         }
