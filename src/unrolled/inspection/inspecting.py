@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from unrolled.cells import Cell
-from unrolled.errors import NetError, UsageError
+from unrolled.errors import UsageError
+from unrolled.inspection.drawing import drawn
 from unrolled.inspection.gates import Saturation, saturation
 from unrolled.inspection.passage import LENGTH, Passage, passage
 from unrolled.inspection.predicates import PREDICATES, Predicate
@@ -18,7 +19,6 @@ from unrolled.inspection.recording import Recording, record
 from unrolled.inspection.ruler import Memory, measure_memory
 from unrolled.inspection.units import Findings, find_units
 from unrolled.net import Net
-from unrolled.net.pictures import draw_svg
 from unrolled.runs import Run
 from unrolled.runs.checkpoint import is_checkpoint
 from unrolled.runs.files import replace_file
@@ -49,7 +49,7 @@ class Inspection:
     saturation: tuple[Saturation, ...] = ()
     memory: Memory | None = None
     """None where it was not asked for, or the text is too short."""
-    picture: str = ""
+    picture: str | None = None
     """The net, as SVG."""
     notes: tuple[str, ...] = ()
     """Why something is missing."""
@@ -125,32 +125,32 @@ def inspect(
     say(f"reading {read.words}")
     recording = record(net, read.ids)
     say(f"holding {sum(values.shape[1] for values in recording.series.values()):,} series against the text")
-    found = Inspection.of(recording, predicates)
-    memory, notes = _memory(net, read, whole, longest, say)
+    found, notes = Inspection.of(recording, predicates), list[str]()
+    memory = _memory(net, read, whole, longest, (say, notes.append))
     return Inspection(
         path.resolve().name if whole is not None else f"{path.resolve().parents[1].name}, update {path.name}",
-        (*_facts_of_net(net, whole, cells), ("text", read.words), *found.facts[1:]),
+        (*_facts_of_net(net, whole), ("text", read.words), *found.facts[1:]),
         recording,
         found.findings,
         found.saturation,
         memory,
-        _picture(net, cells),
+        drawn(net.spec, cells, notes.append),
         (*found.notes, *notes),
     )
 
 
-def _memory(
-    net: Net, read: Passage, run: Run | None, wanted: int, say: Say
-) -> tuple[Memory | None, tuple[str, ...]]:
-    """Measure the memory, with a shorter ruler where the text is short.
+def _memory(net: Net, read: Passage, run: Run | None, wanted: int, told: tuple[Say, Say]) -> Memory | None:
+    """Measure the memory, with a shorter ruler where the text is short; ``told`` hear what and why not.
 
     Of a ruler that is no longer than the training window nobody can tell whether that was needed.
     """
+    say, note = told
     if wanted == 0:
-        return None, ()
-    longest = min(wanted, len(read.ids) // 2)
+        return None
     if len(read.ids) < LEAST_READ:
-        return None, (f"the memory ruler needs {LEAST_READ} symbols or more, came {len(read.ids)}",)
+        note(f"the memory ruler needs {LEAST_READ} symbols or more, came {len(read.ids)}")
+        return None
+    longest = min(wanted, len(read.ids) // 2)
     say(f"measuring what is lost with less than {longest:,} symbols of context")
     window = None
     if run is not None:
@@ -158,7 +158,7 @@ def _memory(
     if window is not None and window >= longest:
         window = None
     positions = min(POSITIONS, len(read.ids) - longest)
-    return measure_memory(net, read.ids, window=window, longest=longest, positions=positions), ()
+    return measure_memory(net, read.ids, window=window, longest=longest, positions=positions)
 
 
 def _check_finite(recording: Recording) -> None:
@@ -185,17 +185,9 @@ def _units(recording: Recording, layer: str) -> int:
     return int(next(own).shape[1])
 
 
-def _facts_of_net(net: Net, run: Run | None, cells: Cells | None) -> tuple[tuple[str, str], ...]:
+def _facts_of_net(net: Net, run: Run | None) -> tuple[tuple[str, str], ...]:
     facts = [("parameters", f"{net.num_parameters:,}")]
     if run is not None:
         updates = run.updates()
         facts.append(("updates", f"{updates[0]:,}" if updates else "none"))
     return tuple(facts)
-
-
-def _picture(net: Net, cells: Cells | None) -> str:
-    """Draw the net; some are too much for a picture."""
-    try:
-        return draw_svg(net.spec, 4, cells=cells)
-    except (UsageError, NetError):
-        return ""

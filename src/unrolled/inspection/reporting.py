@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 
 from unrolled.cells import Cell
-from unrolled.errors import LoadError, NetError, UnrolledError, UsageError
+from unrolled.errors import LoadError, UnrolledError
 from unrolled.inspection.closing import KINDS
 from unrolled.inspection.copies import Novelty, Parts
+from unrolled.inspection.drawing import drawn
 from unrolled.inspection.repeats import Loop, repetition_by_temperature
 from unrolled.inspection.stages import Stage, evolution
 from unrolled.inspection.thinning import Curve, columns, layer_sizes, rounded, thinned
 from unrolled.inspection.training_text import TrainingText, reads_text, training_text
 from unrolled.net import Net, Spec
-from unrolled.net.pictures import draw_svg
 from unrolled.runs import Run
 from unrolled.runs.checkpoint import read_model
 from unrolled.runs.model import build_net, newest_usable
@@ -79,7 +79,7 @@ def summarised(run: Run, cells: Cells | None = None, effort: Effort | None = Non
     return {
         **_facts(run, model, lines),
         "notes": notes,
-        "picture": _picture(model, notes),
+        "picture": drawn(model.spec, model.cells, notes.append) if model.spec is not None else None,
         "settings": {name: written(_setting(run, name)) for name in GROUP_OF},
         "changed": [list(each) for each in differences(run.settings)],
         "curves": {kind: rounded(thinned(curve)) for kind, curve in lines.items()},
@@ -195,22 +195,6 @@ def _best(validation: Curve | None) -> Json | None:
 def _point(curve: Curve, at: int) -> Json:
     point: Json = {key: float(values[at]) for key, values in curve.items() if np.isfinite(values[at])}
     return {**point, "update": int(curve["update"][at])}
-
-
-def _picture(model: _Model, notes: list[str]) -> str | None:
-    """Return the net's picture; of a net that differs in its phases, that of training."""
-    if model.spec is None:
-        return None
-    try:
-        try:
-            return draw_svg(model.spec, cells=model.cells)
-        except NetError:
-            raise
-        except UsageError:
-            return draw_svg(model.spec, phase="train", cells=model.cells)
-    except UnrolledError as error:
-        notes.append(f"The net's picture is left out: {error}")
-        return None
 
 
 def _stage(stage: Stage) -> Json:

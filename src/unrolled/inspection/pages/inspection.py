@@ -79,7 +79,7 @@ def _document(inspection: Inspection, kept: Sequence[Unit], first: int | None) -
         "surprise": recording.surprise.astype("<f2").tobytes(),
         "values": in_threes(eighths(values, scales).T).tobytes(),
     }
-    return document("inspection", data, arrays, pictures=[inspection.picture])
+    return document("inspection", data, arrays, pictures=[inspection.picture or ""])
 
 
 def _symbols(recording: Recording) -> tuple[list[str], Any]:
