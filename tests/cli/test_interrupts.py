@@ -37,6 +37,17 @@ using.sample = sample
 main()
 """
 
+PASSING = """
+from unrolled.cli import main, using
+def sample(*rest):
+    try:
+        import slow
+    except KeyboardInterrupt:
+        print("passed over")
+using.sample = sample
+main()
+"""
+
 
 def pressed(code: str, environment: dict[str, str], when: bytes = b"deaf") -> tuple[int, str]:
     """Press Ctrl-C once, as soon as a program says ``when``; return its exit code and stderr."""
@@ -62,6 +73,15 @@ def test_an_interrupt_that_a_library_made_an_error_of_is_still_one(
     error: str, environment: dict[str, str]
 ) -> None:
     assert pressed(FAILING.replace("{error}", error), environment) == (130, "unrolled: interrupted\n")
+
+
+def test_an_interrupt_that_an_import_would_pass_over_ends_the_process(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    (tmp_path / "slow.py").write_text("print('deaf', flush=True)\nimport time\ntime.sleep(20)\n")
+    known = environment.get("PYTHONPATH", "")
+    environment = {**environment, "PYTHONPATH": f"{tmp_path}{os.pathsep}{known}"}
+    assert pressed(PASSING, environment) == (130, "unrolled: interrupted\n")
 
 
 def test_an_interrupt_while_the_command_line_is_read_in_is_one_line(
