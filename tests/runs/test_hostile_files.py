@@ -278,6 +278,13 @@ def test_a_resume_removes_nothing_that_no_save_left(tmp_path: Path) -> None:
     assert (run.checkpoints / ".ssh").is_dir() and not (run.checkpoints / ".9.77").exists()
 
 
+def test_a_pipe_among_what_a_save_left_is_removed_and_not_waited_for(tmp_path: Path) -> None:
+    run = run_of(tmp_path)
+    os.mkfifo(run.checkpoints / ".9.77")
+    unrolled.resume(run.directory, max_updates=8)
+    assert not (run.checkpoints / ".9.77").exists()
+
+
 def test_a_journal_hashes_what_it_has_and_starts_anew_where_it_was_cut(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "j.jsonl")
     sizes = []

@@ -7,13 +7,20 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from unrolled.errors import DamagedError, NewerFormatError
-from unrolled.runs.files import is_regular, make_directory, read_regular, sha256, sync_directory, write_synced
+from unrolled.runs.files import (
+    is_regular,
+    make_directory,
+    read_regular,
+    remove,
+    sha256,
+    sync_directory,
+    write_synced,
+)
 from unrolled.runs.tables import MOST_BYTES, Json, read_table, table_bytes
 from unrolled.runs.tensors import Tensors, read_bytes, read_tensors, tensor_bytes
 
@@ -68,7 +75,7 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint, mark: Mark | None = N
     files[MANIFEST] = table_bytes({**hashes, **known}, MANIFEST)
     files[CARD] = checkpoint.card.encode()
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
-    shutil.rmtree(temporary, ignore_errors=True)
+    remove(temporary)
     renamed = False
     try:
         make_directory(temporary)
@@ -82,7 +89,7 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint, mark: Mark | None = N
         if renamed:
             with suppress(OSError):
                 folder.rename(temporary)
-        shutil.rmtree(temporary, ignore_errors=True)
+        remove(temporary)
         raise
 
 

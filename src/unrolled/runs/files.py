@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import shutil
 import stat
 from collections.abc import Callable
 from contextlib import suppress
@@ -76,6 +77,15 @@ def read_regular(
         raise kind(f"{path} can't be read: {error.strerror}") from error
     except MemoryError as error:
         raise LoadError(f"{path} is too large for this machine's memory") from error
+
+
+def remove(path: Path) -> None:
+    """Remove a directory with all that is in it, or whatever else is there, as far as that is possible."""
+    with suppress(OSError):
+        if stat.S_ISDIR(path.lstat().st_mode):
+            shutil.rmtree(path, ignore_errors=True)
+        else:  # rmtree would wait for whoever writes to a pipe
+            path.unlink()
 
 
 def write_synced(path: Path, data: bytes) -> None:

@@ -126,8 +126,8 @@ class Journal:
     def _entry(self, line: bytes, number: int) -> dict[str, Any]:
         try:
             entry = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise DamagedError(f"{self.path}, line {number} is damaged: it is not JSON") from error
+        except (ValueError, RecursionError):
+            entry = None
         if not isinstance(entry, dict):
-            raise DamagedError(f"{self.path}, line {number} is damaged: it holds no table")
+            raise DamagedError(f"{self.path} is damaged: line {number} is no JSON object")
         return entry

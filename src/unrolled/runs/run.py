@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -28,6 +27,7 @@ from unrolled.runs.files import (
     is_directory,
     is_file,
     make_directory,
+    remove,
     replace_file,
     replace_link,
     sync_directory,
@@ -177,7 +177,7 @@ class Run:
             write_checkpoint(folder, checkpoint, mark)
         elif replace:
             fresh = folder.with_name(f".{update}.new")
-            shutil.rmtree(fresh, ignore_errors=True)
+            remove(fresh)
             write_checkpoint(fresh, checkpoint, mark)
             self._replace(update, fresh)
         there = self.updates()
@@ -202,7 +202,7 @@ class Run:
         """Remove a checkpoint; half removed it has no number any more."""
         doomed = self._set_aside(update)
         sync_directory(self.checkpoints)
-        shutil.rmtree(doomed, ignore_errors=True)
+        remove(doomed)
 
     def _replace(self, update: int, fresh: Path) -> None:
         """Put a checkpoint in another's place; OSError leaves the old one."""
@@ -213,11 +213,11 @@ class Run:
             doomed.rename(self.checkpoints / str(update))
             raise
         sync_directory(self.checkpoints)
-        shutil.rmtree(doomed, ignore_errors=True)
+        remove(doomed)
 
     def _set_aside(self, update: int) -> Path:
         aside = self.checkpoints / f".dropped-{update}"
-        shutil.rmtree(aside, ignore_errors=True)
+        remove(aside)
         (self.checkpoints / str(update)).rename(aside)
         return aside
 
@@ -225,11 +225,11 @@ class Run:
         """Clear what a killed save left, and set aside the damaged checkpoints above ``newest``."""
         for entry in self.checkpoints.glob(".*"):
             if LEFT.fullmatch(entry.name):
-                shutil.rmtree(entry, ignore_errors=True)
+                remove(entry)
         for update in self.updates():
             if update > newest:
                 aside = self.checkpoints / f"damaged-{update}"
-                shutil.rmtree(aside, ignore_errors=True)
+                remove(aside)
                 (self.checkpoints / str(update)).rename(aside)
 
     @contextmanager
