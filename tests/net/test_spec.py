@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from unrolled.data import Window
 from unrolled.errors import LoadError, NetError
 from unrolled.net import Chain, Edge, Layer, Net, Param, Spec, chain
+from unrolled.net.check import check
 from unrolled.training.learner import judge
 
 chains = st.builds(
