@@ -149,3 +149,7 @@ def test_a_text_is_byte_material_with_units_byte(cli: Any, here: Path) -> None:
     Path("bad.txt").write_bytes(bytes(range(256)) * 3)
     assert cli("train", "bad.txt", *TINY, "--units", "byte", "--quiet", "--run", "r").code == 0
     assert cli("sample", "r", "--length", 20, "--seed", 1).code == 0
+
+
+def test_a_name_longer_than_any_file_has_is_wrong_usage(cli: Any, here: Path) -> None:
+    assert cli("net", "show", "x" * 5000).problem().endswith("File name too long")

@@ -200,3 +200,37 @@ def test_a_listing_says_whose_parameters_it_leaves_out(cli: Any, here: Path) -> 
     said = cli("net", "unroll", "own.toml", "--steps", 2)
     assert "name it too: --cell mine.py:Mine" in said.err and said.err.count("\n") == 1
     assert said.out.count("#own") == 3
+
+
+def test_a_cell_that_is_not_there_is_told_with_its_place(cli: Any, files: Path) -> None:
+    Path("odd.toml").write_text((TAGGER + LOSS).replace('cell = "gru"', 'cell = "gruu"'))
+    problem = cli("net", "show", "odd.toml").problem()
+    assert problem.startswith("odd.toml:27:1: layer 'gru1': there is no cell 'gruu'") and "'gru'?" in problem
+    Path("own.toml").write_text((TAGGER + LOSS).replace('cell = "gru"', 'cell = "my.py:Mine"'))
+    assert cli("net", "show", "own.toml").problem().startswith("own.toml:27:1: this net uses the cell my.py:")
+
+
+def test_a_name_in_a_job_moves_no_cursor_and_breaks_no_line(cli: Any, files: Path) -> None:
+    Path("odd.conf").write_text(JOB.replace('srclayers: "gru1"', r'srclayers: "\033[2J\342\200\256x"'))
+    problem = cli("net", "show", "odd.conf").problem()
+    assert problem.isprintable() and r"\x1b[2J\u202ex" in problem
+
+
+def test_settings_beside_a_nets_layers_are_told_with_their_place(cli: Any, files: Path) -> None:
+    Path("odd.toml").write_text((TAGGER + LOSS).replace("lanes = 3", "lanes = 0\nlans = 3"))
+    said = cli("train", "rows.jsonl", "--net", "odd.toml")
+    assert said.code == 2 and said.err.splitlines() == [
+        "unrolled: odd.toml:10:1: data.lans is unknown; did you mean 'lanes'?",
+        "unrolled: odd.toml:9:1: lanes: wanted more than 0, came 0",
+    ]
+
+
+@pytest.mark.parametrize("digits", ["9" * 30, "0x" + "f" * 5000])
+def test_a_number_that_no_message_could_show_is_refused(cli: Any, files: Path, digits: str) -> None:
+    words = ("net", "unroll", "tagger.toml", "--partitions", digits)
+    assert cli(*words).problem() == "wanted whole numbers of at most 64 bits, came a flag with a larger one"
+
+
+def test_a_complaint_about_a_long_flag_is_cut(cli: Any, files: Path) -> None:
+    problem = cli("net", "unroll", "tagger.toml", "--steps", "x" * 100_000).problem()
+    assert problem.startswith("--steps: wanted a number") and problem.endswith(" ...") and len(problem) < 1600

@@ -461,3 +461,17 @@ def test_a_net_without_repeats_is_told_what_is_wanted() -> None:
     spec = Spec((Layer("x", "floats", (), {"size": 2}), Layer("y", "copy", (Edge("x"),))), unroll=1)
     with pytest.raises(NetError, match=r"^nothing in this net is repeated: wanted layers whose names end"):
         roll(spec)
+
+
+@pytest.mark.parametrize("size", [None, "vocab"])
+def test_sizes_that_come_with_the_data_are_asked_for(size: str | None) -> None:
+    settings = {} if size is None else {"size": size}
+    spec = Spec(
+        (
+            Layer("x", "ids", settings=settings, unroll=1),
+            Layer("y1", "one-hot", (Edge("x"),), {"size": 4}, unroll=1),
+            Layer("y2", "one-hot", (Edge("x"),), {"size": 4}, unroll=1),
+        )
+    )
+    with pytest.raises(NetError, match=r"layer 'x' has a size that only the data knows; write the number"):
+        roll(spec)

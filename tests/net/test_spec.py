@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unrolled.data import Window
-from unrolled.errors import LoadError
-from unrolled.net import Chain, Edge, Layer, Net, Spec, chain
+from unrolled.errors import LoadError, NetError
+from unrolled.net import Chain, Edge, Layer, Net, Param, Spec, chain
+from unrolled.net.check import check
 from unrolled.training.learner import judge
 
 chains = st.builds(
@@ -103,3 +104,19 @@ def test_a_layer_list_of_the_first_format_gives_the_same_net_and_the_same_loss()
     window = Window(ids[:-1], ids[1:], None, None)
     losses = [float(judge(net, window, None)[0].total.detach()) for net in (then, now)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        Layer("x" * 201, "floats", settings={"size": 2}),
+        Layer("x", "floats", settings={"size": 2}, unroll="t" * 201),
+        Layer("x", "ids", settings={"share": "s" * 201}),
+        Layer("x", "copy", (Edge("y" * 201),)),
+        Layer("x", "linear", (Edge("y"),), {"size": 2}, (Param("bias", "b" * 201),)),
+    ],
+    ids=["layer", "length", "setting", "source", "parameter"],
+)
+def test_a_name_has_at_most_200_signs(layer: Layer) -> None:
+    with pytest.raises(NetError, match=r"has at most 200 signs; came one of 201, '\w{50}"):
+        check(Spec((layer,)))

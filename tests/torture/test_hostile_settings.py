@@ -86,7 +86,7 @@ def busy() -> int:
     ends_at = time.process_time() + 1.2
     while time.process_time() < ends_at:
         pass
-    return 0
+    return 2
 
 
 def greedy() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import stat
@@ -57,7 +58,7 @@ def run(arguments: Sequence[str]) -> int:
     except OSError as error:
         name = f"{error.filename}: " if error.filename else ""
         _say(f"{name}{error.strerror or error}")
-        return FAILED
+        return UsageError.exit_code if error.errno == errno.ENAMETOOLONG else FAILED
     return 0
 
 

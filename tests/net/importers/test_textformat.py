@@ -264,3 +264,8 @@ def test_any_text_at_all_is_a_message_or_a_usage_error(text: str) -> None:
         assert isinstance(parse(text, "f"), Message)
     except UsageError as error:
         assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize("text", ["a: 1\n" * 110_000, "a: [" + "1," * 110_000, "a { }" * 60_000])
+def test_more_fields_than_any_net_has_are_refused_before_they_are_kept(text: str) -> None:
+    assert complaint(text[:900_000]).endswith("wanted a file of at most 50,000 fields, came more")
