@@ -76,7 +76,8 @@ def at(what: str, value: str, net: str, update: int, folder: Path, draw: random.
     words = ["python", script, what, value, str(update), *lesson.train(run)]
     inside = what in ("loss", "gradient")
     validated = 33 * -(-update // 33)  # the end of the epoch
-    latest = {"validation": validated, "optimizer": update + 9}.get(what, update + (not inside))
+    at_the_save = dict.fromkeys(("optimizer", "weight"), update + 9)  # at the latest, where nothing reads it
+    latest = {"validation": validated, **at_the_save}.get(what, update + (not inside))
     child = server().start(words, folder / "said.txt")
     child.wait()
     check_saved(run, LAST)
@@ -252,9 +253,8 @@ def by_hdf5(top: str, value: str, folder: Path, draw: random.Random) -> None:
     net.write_text(CAFFE, encoding="utf-8")
     flags = ["--threads", "1", "--quiet", "--epochs", "2", "--checkpoint-every", "1"]
     child = server().start(["train", str(net), "--run", str(run), *flags], folder / "said.txt")
-    if child.wait() != 2 or not re.fullmatch(
-        rf"unrolled: .*a\.h5.*row {place + 1}\b.*'{top}'.*\n", child.words
-    ):
+    named = rf"unrolled: .*a\.h5.*row {place} of '{top}'.*\n"  # HDF5 counts from 0
+    if child.wait() != 2 or not re.fullmatch(named, child.words):
         raise Wrong(f"it does not name file, row and data set in one line: {child.words[-300:].strip()}")
     if run.exists():
         check_saved(run, place // 4)

@@ -133,7 +133,7 @@ def test_patience_ends_training_after_so_many_validations_without_a_new_best(
     assert run.updates()[0] == 25
 
 
-@pytest.mark.parametrize("planted", ["weight", "gradient", "loss", "lanes"])
+@pytest.mark.parametrize("planted", ["weight", "saturating", "gradient", "loss", "lanes"])
 def test_a_value_that_is_not_finite_stops_training_and_is_named_and_the_last_checkpoint_is_good(
     planted: str, text: Path, small: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -144,6 +144,8 @@ def test_a_value_that_is_not_finite_stops_training_and_is_named_and_the_last_che
         count[0] += 1
         if count[0] == 18 and planted == "weight":
             next(iter(self.net.parameters())).data[0, 0] = float("nan")
+        if count[0] == 18 and planted == "saturating":  # the loss stays finite, the gradient does not
+            self.net.layers["lstm1"].h_to_ifgo.data[0, 0] = float("inf")
         if count[0] == 18 and planted == "gradient":
             self.net.layers["logits"].bias.register_hook(lambda g: g * float("inf"))
         if count[0] == 18 and planted == "lanes":
@@ -159,6 +161,7 @@ def test_a_value_that_is_not_finite_stops_training_and_is_named_and_the_last_che
         caught.value.tensor
         == {
             "weight": "layers.lstm1.x_to_ifgo",
+            "saturating": "layers.lstm1.h_to_ifgo",
             "gradient": "gradient of layers.logits.bias",
             "loss": "loss",
             "lanes": "lanes:lstm2.h",

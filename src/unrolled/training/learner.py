@@ -107,7 +107,9 @@ class Learner:
                 raise NonFiniteError(
                     f"the norm of all gradients is too large for {norm.dtype}; {ADVICE}", "norm"
                 )
-            raise NonFiniteError(f"the gradient of {name} is not finite; {ADVICE}", f"gradient of {name}")
+            raise self._cause() or NonFiniteError(
+                f"the gradient of {name} is not finite; {ADVICE}", f"gradient of {name}"
+            )
         most, largest = self.settings.clip_norm, self.settings.clip_value
         if most and value + 1e-5 > 0.999 * most:  # a norm surely below would be multiplied by 1
             nn.utils.clip_grads_with_norm_(self.parameters, most, norm)
@@ -124,12 +126,16 @@ class Learner:
         )
         if (name := first_not_finite(data.items())) is not None:
             return NonFiniteError(f"the window's {name} are not finite; mend the data", name)
+        return self._cause() or NonFiniteError(f"the loss is {loss}; {ADVICE}", "loss")
+
+    def _cause(self) -> NonFiniteError | None:
+        """Return the error for a weight or a state of the lanes that is not finite, or None."""
         if (name := first_not_finite(self.net.named_parameters())) is not None:
             return NonFiniteError(f"the weight {name} is not finite; {ADVICE}", name)
         lanes = named_tensors(self.state) if self.state is not None else {}
         if (name := first_not_finite(lanes.items())) is not None:
             return NonFiniteError(f"the state {LANES}{name} is not finite; {ADVICE}", LANES + name)
-        return NonFiniteError(f"the loss is {loss}; {ADVICE}", "loss")
+        return None
 
     def tensors(self) -> dict[str, Tensor]:
         """Return everything that the next update depends on, but for the weights, as named tensors."""
