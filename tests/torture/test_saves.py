@@ -44,8 +44,8 @@ def test_a_checkpoint_that_is_written_in_its_place_is_found(
 ) -> None:
     real = checkpoint.write_checkpoint
 
-    def in_place(folder: Path, found: Any) -> None:
-        real(folder.with_name(".elsewhere"), found)
+    def in_place(folder: Path, *found: Any) -> None:
+        real(folder.with_name(".elsewhere"), *found)
         folder.mkdir()
         for entry in folder.with_name(".elsewhere").iterdir():
             shutil.copyfile(entry, folder / entry.name)
