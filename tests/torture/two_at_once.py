@@ -11,6 +11,7 @@ import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ import torch
 
 import unrolled
 from unrolled.errors import LoadError, UsageError
-from unrolled.runs import Checkpoint, Run, files
+from unrolled.runs import Checkpoint, Run, checkpoint, files, tensors
 from unrolled.runs.checkpoint import read_checkpoint
 from unrolled.training import Listener
 
@@ -394,7 +395,7 @@ def _while_read(read: int, what: str, path: str, folder: Path, draw: random.Rand
     """Change the newest checkpoint before one of its files is read: dropped by two saves, or replaced."""
     run = Run(_half(folder))
     _, whole = run.newest(print)
-    reads, real = [0], files.is_regular
+    reads, real = [0], files.read_regular
     target = run.checkpoints / "4"
 
     def other(number: float) -> Checkpoint:
@@ -411,14 +412,17 @@ def _while_read(read: int, what: str, path: str, folder: Path, draw: random.Rand
         else:
             (target / "model.safetensors").write_bytes(b"torn")
 
-    def reading(file: Path) -> bool:
+    def reading(file: Path, *rest: Any, **more: Any) -> bytes:
         if reads[0] == read:
             change()
         reads[0] += 1
-        return real(file)
+        return real(file, *rest, **more)
 
     said: list[str] = []
-    with mock.patch.object(files, "is_regular", reading), mock.patch.object(os, "fsync"):
+    with ExitStack() as patched:
+        for module in (checkpoint, tensors):
+            patched.enter_context(mock.patch.object(module, "read_regular", reading))
+        patched.enter_context(mock.patch.object(os, "fsync"))
         found = _loaded(run.directory / path, said.append)
     _check_read(
         what, path, found, said, {_hash(w) for w in (whole.model, *(other(n).model for n in (5, 6, 7.0)))}
