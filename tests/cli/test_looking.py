@@ -46,12 +46,15 @@ def test_what_can_t_be_done_is_one_line(cli: Any, copied: Path, tmp_path: Path) 
     assert "is a directory" in cli("report", copied, "-o", tmp_path).problem()
     assert "can't be written" in cli("report", copied, "-o", tmp_path / "no" / "page.html").problem()
     assert "needs no flag" in cli("report", copied, "--cell", "lstm").problem()
-    with (copied / "metrics.jsonl").open("a") as file:
-        file.write("[1]\n")
+    metrics, samples = copied / "metrics.jsonl", copied / "samples.jsonl"
+    before = metrics.read_bytes()
+    metrics.write_bytes(before + b"[1]\n")
     assert "is no JSON object" in cli("report", copied).problem(3)
-    (copied / "samples.jsonl").write_text('{"update": 1}\n')
-    (copied / "metrics.jsonl").unlink()
+    metrics.write_bytes(before)
+    samples.write_bytes(samples.read_bytes() + b'{"update": 1}\n')
     assert "lacks 'epoch'" in cli("report", copied).problem(3)
+    metrics.unlink()
+    assert "lines are missing" in cli("report", copied).problem(3)
     assert not (copied / REPORT).exists() and not list(copied.glob(".report*"))
 
 

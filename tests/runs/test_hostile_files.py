@@ -298,6 +298,12 @@ def test_a_journal_hashes_what_it_has_and_starts_anew_where_it_was_cut(tmp_path:
     assert journal.sha256(sizes[0]) == sha256(journal.path.read_bytes()[: sizes[0]])
 
 
+def test_a_weight_that_has_a_line_break_in_its_name_is_told_in_one_line(tmp_path: Path) -> None:
+    whole = checkpoint()
+    write_checkpoint(tmp_path / "model", replace(whole, model={**whole.model, "\n": torch.zeros(1)}))
+    assert r"'\n' should be absent" in refused(tmp_path / "model")
+
+
 def test_a_mark_is_kept_beside_the_hashes(tmp_path: Path) -> None:
     write_checkpoint(tmp_path / "7", checkpoint(), Mark(7, "me"))
     manifest = json.loads((tmp_path / "7" / "manifest.json").read_text())

@@ -220,6 +220,11 @@ BUILD_ERRORS = (
 )
 
 
+def _name(name: str) -> str:
+    """Return a weight's name as one line that is not long, whatever a file calls it."""
+    return name if name.isprintable() and len(name) <= 100 else repr(name[:100])
+
+
 def _line(what: Any) -> str:
     return " ".join(str(what).split())[:200]
 
@@ -233,15 +238,15 @@ def _check_weights(folder: Path, net: Net, weights: Mapping[str, Tensor], dtype:
     for name in [*wanted, *came]:
         if wanted.get(name) != came.get(name):
             raise MisfitError(
-                f"{folder}/model.safetensors doesn't fit its config: {name} should be "
+                f"{folder}/model.safetensors doesn't fit its config: {_name(name)} should be "
                 f"{wanted.get(name, 'absent')}, is {came.get(name, 'absent')}"
             )
     for name, tensor in weights.items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise MisfitError(f"{folder}/model.safetensors: {name} holds a NaN or an infinity")
+            raise MisfitError(f"{folder}/model.safetensors: {_name(name)} holds a NaN or an infinity")
         if tensor.is_floating_point() and tensor.dtype != dtype:
             raise MisfitError(
-                f"{folder}/model.safetensors: {name} is {tensor.dtype}, the config says {dtype}"
+                f"{folder}/model.safetensors: {_name(name)} is {tensor.dtype}, the config says {dtype}"
             )
 
 
