@@ -19,8 +19,8 @@ from .children import Done, in_child
 from .models import KINDS, Files, lay_out, run_of, workshop
 from .trials import Trial, Wrong
 
-SECONDS, MEGABYTES = 1.0, 250.0
-"""What opening may take beyond the import of torch, which itself holds about half of 500 MB."""
+SECONDS, MEGABYTES = 1.0, 500.0
+"""What opening may take, beyond what this process holds, which has torch imported."""
 NUMBER = 10_000
 
 Fault = Callable[[Files, Files, random.Random], None]

@@ -129,7 +129,7 @@ _NETS: tuple[Callable[[Config, random.Random], object], ...] = (
     lambda c, draw: _circle(c, 1),
     lambda c, draw: _circle(c, 10_000),
     lambda c, draw: _circle(c, 10**9),
-    lambda c, draw: _row(c, 1_000, "copy"),
+    lambda c, draw: _row(c, 300, "copy"),
     lambda c, draw: _row(c, 99_000, "copy"),
     lambda c, draw: _row(c, 1_000_000, "copy"),
     lambda c, draw: _row(c, 20_000, "activation", function="tanh"),
