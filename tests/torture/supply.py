@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import csv
 import hashlib
+import importlib.metadata
 import io
 import os
 import random
@@ -50,8 +51,8 @@ MACHINE = re.compile(
     rb"(?<![\w./:-])/(?:home|root|Users|work|mnt|media|srv|scratch)/[\w.-]+|(?<!\w)[A-Z]:\\[\w]+"
 )
 """A place on somebody's own machine."""
-MODULES = {"tomli-w": "tomli_w", "import-linter": "importlinter"}
-"""What a package is imported as, where its name differs."""
+MODULES = {"tomli-w": "tomli_w", "import-linter": "importlinter", "pytest-xdist": "numprocesses"}
+"""What a package is imported as, or told by, where its name differs."""
 
 
 def trials() -> Iterable[Trial]:
@@ -282,7 +283,7 @@ def every_dependency_is_used(folder: Path, draw: random.Random) -> None:
         if not _comes_with(name, asked)
     )  # fmt: skip
     tools = {_name(text) for text in extras["dev"]} - more
-    told = "".join((ROOT / name).read_text() for name in ("scripts/check", "pyproject.toml", "conftest.py"))
+    told = "".join((ROOT / name).read_text() for name in ("scripts/check", "scripts/test", "pyproject.toml"))
     used = _imported("tests") | _imported("src/unrolled") | {"lint_imports"} | set(re.findall(r"\w+", told))
     idle += sorted(name for name in tools if MODULES.get(name, name.replace("-", "_")) not in used)
     if idle or unknown:
@@ -328,6 +329,10 @@ def every_pin_is_needed_and_every_need_is_pinned(folder: Path, draw: random.Rand
     project = _project()
     every: list[str] = [*project["dependencies"], *project["optional-dependencies"]["dev"]]  # type: ignore
     wanted = [Requirement(text) for text in every]
+    here = {_name(found.name) for found in importlib.metadata.distributions()}
+    absent = sorted({_name(one.name) for one in wanted} - here)
+    if absent:
+        raise Wrong(f"not installed here is {absent}, so what they need can't be told; make setup")
     needed = {found for one in wanted for found in needs(one.name)}
     # CUDA's libraries come with some builds of torch and not with others; torch pins them itself.
     missing = sorted(name for name in needed - pinned if not name.startswith(("nvidia-", "triton", "cuda-")))
