@@ -6,6 +6,7 @@ A fork has everything imported, so that what it needs is what the work needs, be
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import json
 import os
 import resource
@@ -78,6 +79,7 @@ def _heard(reader: int) -> tuple[str, bool]:
 
 def _work(works: Sequence[Callable[[], int]], folder: Path, writer: int) -> None:
     os.chdir(folder)
+    faulthandler.disable()  # what kills a child is told by whoever waits for it
     size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     limit = size + 4 * MEGABYTES * 1_000_000
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
