@@ -935,3 +935,8 @@ def test_what_is_wrong_is_told_with_its_place(net: Path, text: str, place: str, 
     assert told.strip().startswith(message)
     assert there.startswith(place)
     assert int(line) == max(1, len(text.splitlines())), "the last layer is the one at fault"
+
+
+def test_what_is_wrong_with_the_whole_net_is_told_at_its_beginning(net: Path) -> None:
+    text = source("2147483647 3 5") + source("2147483647 3", "cont")
+    assert complaint(net, text).startswith("1:1: the net: unroll wants a number from 1 to 10,000,000")

@@ -62,10 +62,10 @@ class CaffeNet:
     data: tuple[HDF5Source, ...] = ()
     """What its HDF5Data layers ask for."""
     places: Mapping[str, Record] = field(default_factory=dict, repr=False, compare=False)
-    """Where each layer stands in the file."""
+    """Where each layer stands in the file, and under no name the net."""
 
     def located(self, error: NetError) -> UsageError:
-        """Return an error of the net with the place of its layer in the file, where it names one."""
+        """Return an error of the net with the place of its layer in the file, or of the net."""
         at = self.places.get(error.layer)
         return error if at is None else at.error(str(error), FIELDS.get(error.field))
 
@@ -91,7 +91,7 @@ def read_net(path: str | Path, shapes: Mapping[str, Sequence[int]] | None = None
     }
     parts = [(PHASES[phase], _layers(p)) for phase, p in built.items()]
     spec = Spec(in_order(merged(parts)), head["name"], _steps(recurrent, built))
-    places = {name: r for p in built.values() for name, r in p.records.items()}
+    places = {"": head, **{name: r for p in built.values() for name, r in p.records.items()}}
     net = CaffeNet(spec, head["name"], _notes(head, built), _data(chosen), places)
     try:
         check(spec)
