@@ -89,6 +89,8 @@ ENTRIES = {
     "a size and a half": ({"dtype": "F32", "shape": [1.5], "data_offsets": [0, 6]}, "at least 0"),
     "an end before the beginning": ({"dtype": "F32", "shape": [1], "data_offsets": [4, 0]}, "can't lie"),
     "a format of another kind": ({"dtype": "C64", "shape": [1], "data_offsets": [0, 8]}, "C64"),
+    "no offsets": ({"dtype": "F32", "shape": [1], "data_offsets": []}, "no sense"),
+    "one offset": ({"dtype": "F32", "shape": [1], "data_offsets": [0]}, "no sense"),
     "a shape that is none": ({"dtype": "F32", "shape": None, "data_offsets": [0, 4]}, "no sense"),
 }
 

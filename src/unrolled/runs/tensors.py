@@ -75,7 +75,7 @@ def _look(path: Path, file: BinaryIO, size: int) -> None:
     try:
         told = parsed(header)
         end = _end_of(told)
-    except (ValueError, TypeError, KeyError, RecursionError, AttributeError) as error:
+    except (ValueError, TypeError, LookupError, RecursionError, AttributeError) as error:
         raise DamagedError(
             f"{path} is damaged: its header makes no sense ({' '.join(str(error).split())[:100]})"
         ) from error
