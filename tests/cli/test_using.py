@@ -132,7 +132,8 @@ def test_a_character_of_the_prime_that_the_vocabulary_lacks_is_named_with_its_pl
         (["--min-p", "2"], "min_p: wanted between 0 and 1, came 2"),
         (["--stop", ""], "--stop: wanted a text, came an empty one"),
         (["--seed", "-3"], "seed: wanted 0 or more and less than 2^64, came -3"),
-        (["--seed", "9" * 30], "seed: wanted 0 or more and less than 2^64"),
+        (["--seed", str(2**64 - 1), "--length", "nan"], 'unable to convert "nan" into int'),
+        (["--seed", "9" * 30], "wanted whole numbers of at most 64 bits"),
         (["--tempreature", "1"], "--tempreature"),
     ],
 )

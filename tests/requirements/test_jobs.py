@@ -150,7 +150,7 @@ def test_a_sampling_job_without_a_model_is_one_line_and_exit_2(jobs: Path, cli: 
         "job-sample.conf: whose weights? Name the run that was trained: --model RUN"
     )
     said = cli("train", "job-sample.conf").problem(2)
-    assert said.startswith("job-sample.conf: this job trains on no text")
+    assert said.startswith("job-sample.conf:1:1: this job trains on no text")
 
 
 def test_a_sampling_job_whose_model_is_not_there_is_one_line_and_exit_3(jobs: Path, cli: Cli) -> None:

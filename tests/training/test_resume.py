@@ -337,6 +337,8 @@ def test_a_run_that_was_stopped_before_its_first_checkpoint_begins_when_it_is_re
     run = unrolled.train(text, run=tmp_path / "run", **small)
     for update in run.updates():
         shutil.rmtree(run.checkpoints / str(update))
+    for name in ("last", "best"):
+        (run.directory / name).unlink(missing_ok=True)
     said: list[str] = []
 
     class Heard(Listener):
@@ -354,6 +356,8 @@ def test_a_run_that_begins_when_it_is_resumed_has_the_vocabulary_that_was_given(
     run = unrolled.train("hello", run=tmp_path / "run", **settings)
     for update in run.updates():
         shutil.rmtree(run.checkpoints / str(update))
+    for name in ("last", "best"):
+        (run.directory / name).unlink(missing_ok=True)
     unrolled.resume(run.directory)
     assert fingerprint(run.directory) == fingerprint(straight.directory)
     assert unrolled.load(run.directory).vocab == unrolled.load(straight.directory).vocab

@@ -13,7 +13,7 @@ from unrolled.errors import UsageError
 
 def _fits(_: Any, value: Any) -> None:
     """Raise UsageError for a whole number so long that no message could show it."""
-    if isinstance(value, int) and abs(value) >= 2**63:
+    if isinstance(value, int) and abs(value) >= 2**64:
         raise UsageError("wanted whole numbers of at most 64 bits, came a flag with a larger one")
 
 
