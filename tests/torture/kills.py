@@ -139,15 +139,23 @@ def at_random(
     number: int, lesson: Lesson, where: str, fresh: bool, folder: Path, draw: random.Random
 ) -> None:
     """Disturb a run once, twice or three times within an epoch, then let it end."""
+
+    def disturbed(scene: Scene) -> bool:
+        return bool(_disturb(scene, number, where, draw)) or where == "last step"
+
+    _until_hit(lambda: Scene(folder, lesson, fresh), disturbed)
+
+
+def _until_hit(begin: Callable[[], Scene], hit: Callable[[Scene], bool], what: str = "") -> None:
+    """Begin scenes until one is hit; that one then ends, as if nothing had happened."""
     for _ in range(TRIES):
-        scene = Scene(folder, lesson, fresh)
-        if _disturb(scene, number, where, draw) or where == "last step":
-            break
+        scene = begin()
+        if hit(scene):
+            scene.finish()
+            scene.check()
+            return
         shutil.rmtree(scene.run)
-    else:
-        raise Wrong("it was never hit")
-    scene.finish()
-    scene.check()
+    raise Wrong(f"it was never hit{what}")
 
 
 def _disturb(scene: Scene, number: int, where: str, draw: random.Random) -> int:
@@ -191,17 +199,13 @@ def writing(run: Path, update: int | None = None) -> bool:
 
 def in_a_save(number: int, update: int, folder: Path, draw: random.Random) -> None:
     """Send a signal while a checkpoint is being written, of an update or, at the end, of the last."""
-    for _ in range(TRIES):
-        scene = Scene(folder, Lesson(draw.choice(list(NETS))))
+
+    def hit(scene: Scene) -> bool:
         child = scene.start()
         until(child, partial(writing, scene.run, update))
-        if check_end(child, number, strike(child, number, draw.uniform(0, 0.004))):
-            break
-        shutil.rmtree(scene.run)
-    else:
-        raise Wrong("it was never hit")
-    scene.finish()
-    scene.check()
+        return check_end(child, number, strike(child, number, draw.uniform(0, 0.004)))
+
+    _until_hit(lambda: Scene(folder, Lesson(draw.choice(list(NETS)))), hit)
 
 
 def at_the_start(number: int, folder: Path, draw: random.Random) -> None:
@@ -265,19 +269,15 @@ def in_an_event(event: str, lesson: Lesson, number: int, folder: Path, draw: ran
     """Send a signal in the middle of a long validation or a long sample; what is left of it is done later."""
     update = 3
     journal, kind = {"validate": ("metrics.jsonl", "validation"), "sample": ("samples.jsonl", None)}[event]
-    for _ in range(TRIES):
-        scene = Scene(folder, lesson)
+
+    def hit(scene: Scene) -> bool:
         child = scene.start()
         until_update(child, scene.run, update)
-        hit = check_end(child, number, strike(child, number, draw.uniform(0.03, 0.3)))
+        ended = check_end(child, number, strike(child, number, draw.uniform(0.03, 0.3)))
         told = [line for line in lines(scene.run, journal) if kind in (None, line.get("kind"))]
-        if hit and not told and (number == KILL or event in due(scene.run)):
-            break
-        shutil.rmtree(scene.run)
-    else:
-        raise Wrong(f"it was never hit in the middle of what is due: {event}")
-    scene.finish()
-    scene.check()
+        return ended and not told and (number == KILL or event in due(scene.run))
+
+    _until_hit(lambda: Scene(folder, lesson), hit, f" in the middle of what is due: {event}")
 
 
 def due(run: Path) -> list[str]:
