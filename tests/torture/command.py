@@ -3,34 +3,29 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
+import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from .trials import Row, Trial, table, try_all
+from .pool import Asked, pool
+from .trials import Row, table
 
 FAMILIES: tuple[str, ...] = (
-    "saves",
-    "kills",
-    "damage",
-    "hostile_models",
-    "hostile_settings",
-    "numbers",
-    "two_at_once",
     "supply",
+    "two_at_once",
+    "numbers",
+    "hostile_settings",
+    "hostile_models",
+    "damage",
+    "kills",
+    "saves",
 )
-"""The modules of this package that have ``trials()``, in the order in which they run."""
-
-
-def trials_of(family: str) -> list[Trial]:
-    """Return every trial of a family."""
-    found: Callable[[], Iterable[Trial]] = importlib.import_module(f"{__package__}.{family}").trials
-    return list(found())
+"""The modules of this package that have ``trials()``: short ones first, the long ones get what is left."""
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -38,12 +33,13 @@ def main(words: Sequence[str] | None = None) -> int:
     asked = _parser().parse_args(words)
     folder = Path(tempfile.mkdtemp(prefix="torture-"))
     ends_at = time.monotonic() + 60 * asked.minutes if asked.minutes else None
-    names, rows = asked.family or list(FAMILIES), []
-    for place, name in enumerate(names):
-        trials = [trial for trial in trials_of(name) if asked.trial in trial.name]
-        until = None if ends_at is None else _share(ends_at, len(names) - place)
-        rows.append(try_all(name, trials, asked.seed, folder, limit=asked.limit, until=until))
-        _say(rows[-1], asked)
+    names, rows = [name for name in FAMILIES if name in (asked.family or FAMILIES)], []
+    with pool(asked.jobs, folder) as processes:
+        for place, name in enumerate(names):
+            until = None if ends_at is None else _share(ends_at, len(names) - place)
+            these = Asked(name, asked.trial, asked.seed)
+            rows.append(processes.try_all(these, asked.limit, until))
+            _say(rows[-1], asked)
     print(json.dumps([asdict(row) for row in rows]) if asked.json else table(rows, asked.seed))
     if any(row.failures for row in rows):
         print(f"what failed is in {folder}", file=sys.stderr)
@@ -57,12 +53,17 @@ def _share(ends_at: float, families: int) -> float:
     return now + max(0.0, ends_at - now) / families
 
 
+def _processors() -> int:
+    return len(os.sched_getaffinity(0))
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("scripts/torture", description=__doc__)
     parser.add_argument("--minutes", type=float, help="stop each family when its share of this is over")
     parser.add_argument("--family", action="append", choices=FAMILIES, help="only this; repeatable")
     parser.add_argument("--trial", default="", help="only trials whose name holds this")
     parser.add_argument("--limit", type=int, help="at most so many trials of a family")
+    parser.add_argument("--jobs", type=int, default=_processors(), help="how many at once; one a processor")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", action="store_true", help="print JSON in place of the table")
     return parser

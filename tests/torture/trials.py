@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 import time
 import traceback
 import zlib
@@ -37,44 +38,44 @@ class Row:
     seconds: float = 0.0
     failures: list[str] = field(default_factory=list)
 
+    def add(self, failure: str | None) -> None:
+        """Count one that was tried, and what failed."""
+        self.tried += 1
+        if failure is None:
+            self.passed += 1
+        else:
+            self.failures.append(failure)
 
-def try_all(
-    family: str,
-    trials: Sequence[Trial],
-    seed: int,
-    folder: Path,
-    *,
-    limit: int | None = None,
-    until: float | None = None,
-) -> Row:
-    """Run ``trials`` in an order drawn from ``seed``: at most ``limit``, until the clock ``until``."""
-    row, began = Row(family, cases=len(trials)), time.monotonic()
+
+def in_order(trials: Sequence[Trial], seed: int) -> list[Trial]:
+    """Return trials in the order that hangs on ``seed``."""
     order = list(trials)
     random.Random(seed).shuffle(order)
-    for number, trial in enumerate(order[:limit]):
-        if until is not None and row.tried and time.monotonic() > until:
-            break
-        own = folder / f"{family}-{number}"
-        own.mkdir(parents=True)
-        row.tried += 1
-        try:
-            trial.run(own, random.Random(zlib.crc32(f"{seed} {trial.name}".encode())))
-        except Wrong as wrong:
-            row.failures.append(f"{trial.name}: {wrong}")
-        except Exception:  # noqa: BLE001 - whatever a trial raises is its own failure, not the others'
-            row.failures.append(f"{trial.name}: {' '.join(traceback.format_exc().split())[-400:]}")
-        else:
-            row.passed += 1
-            _forget(own)
+    return order
+
+
+def attempt(trial: Trial, own: Path, seed: int) -> str | None:
+    """Run a trial in the folder ``own``, which is made; return what failed, or None."""
+    own.mkdir(parents=True)
+    try:
+        trial.run(own, random.Random(zlib.crc32(f"{seed} {trial.name}".encode())))
+    except Wrong as wrong:
+        return f"{trial.name}: {wrong}"
+    except Exception:  # noqa: BLE001 - whatever a trial raises is its own failure, not the others'
+        return f"{trial.name}: {' '.join(traceback.format_exc().split())[-400:]}"
+    shutil.rmtree(own, ignore_errors=True)  # of one that failed it is kept, to be looked at
+    return None
+
+
+def try_all(
+    family: str, trials: Sequence[Trial], seed: int, folder: Path, *, limit: int | None = None
+) -> Row:
+    """Run at most ``limit`` of ``trials`` one after the other in this process, in the order of ``seed``."""
+    row, began = Row(family, cases=len(trials)), time.monotonic()
+    for number, trial in enumerate(in_order(trials, seed)[:limit]):
+        row.add(attempt(trial, folder / f"{family}-{number}", seed))
     row.seconds = time.monotonic() - began
     return row
-
-
-def _forget(folder: Path) -> None:
-    """Remove what a trial that passed left behind; one that failed keeps it, to be looked at."""
-    import shutil
-
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def table(rows: Iterable[Row], seed: int) -> str:
