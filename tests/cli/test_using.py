@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import unrolled
+from unrolled.cli import using
 from unrolled.engines.native import compiler, sampler
 from unrolled.sample import WEIGHTS
 
@@ -74,6 +75,17 @@ def test_several_samples_are_those_that_their_seeds_write_alone(cli: Any, traine
     assert plain.code == 0
     assert "--- seed 7" in plain.out and "--- seed 8" in plain.out
     assert cli("sample", trained, "--count", 0).problem() == "--count: wanted 1 or more, came 0"
+
+
+def test_texts_that_are_not_all_drawn_at_once_are_the_same(
+    cli: Any, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("sample", trained, "--length", 9, "--count", 5, "--seed", 2**64 - 2)
+    for more in ([], ["--json"], ["--stop", "e"]):
+        at_once = cli(*words, *more).out
+        with monkeypatch.context() as patch:
+            patch.setattr(using, "TOGETHER", 2)
+            assert cli(*words, *more).out == at_once
 
 
 @needs_compiler

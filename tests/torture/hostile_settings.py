@@ -1,4 +1,4 @@
-"""Settings, nets, flags and environment variables as nobody should write them.
+"""Settings, nets, flags and environment variables as nobody should write them, also where a run is used.
 
 Each is told in one line a mistake, with file, line and column, or is taken; nothing raises, nothing takes
 long or much memory. What failed once is kept in ``regressions/settings``.
@@ -14,18 +14,20 @@ import os
 import random
 import re
 import shlex
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 from .children import MEGABYTES, SECONDS, Done, in_child
+from .models import trained, workshop
 from .mutations import NUMBERS, STRINGS, mutated
 from .seeds import ENDINGS, OWN, Seed, of_kind
 from .trials import Trial, Wrong
 
 COUNTS = {"settings": 2_000, "net": 3_400, "singa": 1_600, "caffe": 1_500}
 """How many files of each kind are made."""
-FLAGS, VARIABLES = 1_000, 500
+FLAGS, VARIABLES, IN_USE = 1_000, 500, 1_000
 REGRESSIONS = Path(__file__).parent / "regressions" / "settings"
 LONGEST = 2_000
 """Characters of a line that says what is wrong."""
@@ -46,6 +48,8 @@ def trials() -> Iterable[Trial]:
         yield Trial(f"flags {number}", _flags)
     for number in range(VARIABLES):
         yield Trial(f"variables {number}", _variables)
+    for number in range(IN_USE):
+        yield Trial(f"use {number}", _use)
     for path in sorted(REGRESSIONS.iterdir()):
         yield Trial(f"regression {path.name}", partial(_again, path))
 
@@ -119,7 +123,7 @@ def faults(done: Done, file: str = "", size: int = 0) -> Iterator[str]:
         yield f"it took {done.seconds:.1f} s"
     if done.megabytes > MEGABYTES:
         yield f"it took {done.megabytes:.0f} MB"
-    said = [line for line in lines if not line.startswith("note: ")]
+    said = [line for line in lines if not line.startswith(WORDS)]
     if (done.code and not said) or (not done.code and said):
         yield f"exit code {done.code}, and said is {said}"
     for line in said:
@@ -132,6 +136,8 @@ def faults(done: Done, file: str = "", size: int = 0) -> Iterator[str]:
             yield f"a line that no terminal should see: {line[:300]!r}"
 
 
+WORDS = ("note: ", "measuring ", "The page is ")
+"""How lines begin that are no complaint."""
 NOWHERE = (r"a (net's|settings) file has at most", r"wanted a file of at most [\d,]+ bytes")
 """What is said of a file that is not read."""
 
@@ -211,6 +217,47 @@ VERBS = {
     "bench": ("sizes", "cells", "engines", "precision", "cell"),
 }
 """Flags of verbs that want a run, which isn't there, or that measure."""
+USES: dict[str, dict[str, str]] = {
+    "sample": {},
+    "eval": {},
+    "inspect": {"output": "page.html", "length": "90", "longest": "9"},
+    "resume": {"max-updates": "14"},
+    "report": {"output": "report.html"},
+    "bench": {"sizes": "3x2x3", "cells": "rnn", "engines": "naive", "rounds": "1"},
+}
+"""Uses of a run, or of the machine, that are soon done, with the flags that make them so."""
+LONG = ("length", "count", "longest", "epochs", "max-updates", "rounds", "threads", "sizes")
+"""Flags that may ask for what is sound and takes long."""
+LONG_WORK = 3
+"""The largest number for one of those."""
+
+
+def _use(folder: Path, draw: random.Random) -> None:
+    """Use a run that is there, with one flag as nobody should write it."""
+    kind = draw.choice(("lstm", "bytes", "examples"))
+    shutil.copytree(trained(kind), folder / "run", symlinks=True)
+    text = str(workshop() / ("rows.jsonl" if kind == "examples" else "book.txt"))
+    given = {"eval": ["run", text], "inspect": ["run", text], "bench": []}
+    works = []
+    for verb in draw.sample(list(USES), 2):
+        flags = dict(USES[verb])
+        if kind == "examples" and verb == "sample":
+            flags["input"] = '{"in": ["a"]}'
+        flag = draw.choice((*VERBS.get(verb, ()), *flags, "json"))
+        value = _value(draw) if draw.random() < 0.5 else draw.choice(NUMBERS)
+        if flag not in LONG or _is_short(value):
+            flags[flag] = value
+        said = [f"--{name}={word}" for name, word in flags.items()]
+        works.append(partial(command, [verb, *given.get(verb, ["run"]), *said]))
+    survive(works, folder)
+
+
+def _is_short(value: str) -> bool:
+    for read in (float, partial(int, base=0)):
+        with contextlib.suppress(ValueError):
+            number = read(value)
+            return not number > LONG_WORK or number >= 2**64
+    return not set("x,") & set(value)  # of sizes
 
 
 def _starts(words: Sequence[str]) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 
 LENGTH = 500
+TOGETHER = 128
+"""How many texts of one command are drawn at once; more would not be drawn faster."""
 
 
 @dataclass(frozen=True)
@@ -97,27 +99,39 @@ def _print_sample_as_json(stream: Stream, options: SampleOptions) -> None:
 
 
 def _sample_many(net: Net, choice: Choice, prime: Any, options: SampleOptions, as_json: bool) -> None:
-    """Print texts that were drawn together, each as its seed would write it alone."""
+    """Print texts, TOGETHER at a time, each as its seed would write it alone."""
+    from unrolled.sample import Stream
+
+    first = Stream(net, choice, seed=options.seed, weights=options.weights).seed
+    for done in range(0, options.count, TOGETHER):
+        seeds = [(first + n) % 2**64 for n in range(done, min(done + TOGETHER, options.count))]
+        for seed, (text, logprobs) in zip(
+            seeds, _drawn_together(net, choice, prime, options, seeds), strict=True
+        ):
+            if as_json:
+                found = {"text": text, "prime": options.prime, "seed": seed, "logprobs": logprobs}
+                print(json.dumps(found, ensure_ascii=False))
+            else:
+                print(f"{'' if seed == first else chr(10)}--- seed {seed}\n{options.prime or ''}{text}")
+
+
+def _drawn_together(
+    net: Net, choice: Choice, prime: Any, options: SampleOptions, seeds: list[int]
+) -> Iterator[tuple[str, list[float]]]:
+    """Yield the text of each seed, and the log probabilities of what it took to write it."""
     from unrolled.sample import Stream, Streams, pieces_of
 
     assert net.vocab is not None
-    first = Stream(net, choice, seed=options.seed, weights=options.weights)
-    seeds = [(first.seed + n) % 2**64 for n in range(options.count)]
     streams = [Stream(net, choice, seed=seed, weights=options.weights) for seed in seeds]
     heard: list[list[float]] = [[] for _ in streams]
     for stream, logprobs in zip(streams, heard, strict=True):
-        stream.on_draw = (lambda _, logprob, to=logprobs: to.append(logprob)) if as_json else None
+        stream.on_draw = lambda _, logprob, to=logprobs: to.append(logprob)
     length = LENGTH if options.length is None else options.length
     together = Streams(streams).prime([prime] * len(streams)).take(length)
-    for number, (seed, ids, logprobs) in enumerate(zip(seeds, together, heard, strict=True)):
+    for ids, logprobs in zip(together, heard, strict=True):
         waiting = iter(ids)
         text = "".join(pieces_of(waiting, net.vocab, length, options.stop))
-        if as_json:
-            used = length - len(list(waiting))
-            found = {"text": text, "prime": options.prime, "seed": seed, "logprobs": logprobs[:used]}
-            print(json.dumps(found, ensure_ascii=False))
-        else:
-            print(f"{'' if number == 0 else chr(10)}--- seed {seed}\n{options.prime or ''}{text}")
+        yield text, logprobs[: length - len(list(waiting))]
 
 
 def _sample_job(path: Path, cell: str | None, options: SampleOptions, as_json: bool) -> None:
