@@ -52,10 +52,45 @@ def test_what_can_t_be_done_is_one_line(cli: Any, copied: Path, tmp_path: Path) 
     assert "is no JSON object" in cli("report", copied).problem(3)
     metrics.write_bytes(before)
     samples.write_bytes(samples.read_bytes() + b'{"update": 1}\n')
-    assert "lacks 'epoch'" in cli("report", copied).problem(3)
+    assert "samples.jsonl has a line that no training wrote: 'epoch'" in cli("report", copied).problem(3)
     metrics.unlink()
     assert "lines are missing" in cli("report", copied).problem(3)
     assert not (copied / REPORT).exists() and not list(copied.glob(".report*"))
+
+
+PLACE = '"update": 6, "epoch": 1, "seconds": 1'
+DIARY = '"update": 6, "epoch": 1, "temperature": 1, "prime": "a", "text": "b"'
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "field"),
+    [
+        ("metrics.jsonl", "{}", "'update'"),
+        ("metrics.jsonl", '{"kind": "train", "update": 6, "epoch": 1}', "'seconds'"),
+        ("metrics.jsonl", f"{{{PLACE.replace('1', '1e999')}}}", "'epoch'"),
+        ("metrics.jsonl", f"{{{PLACE.replace('6', '[6]')}}}", "'update'"),
+        ("samples.jsonl", f"{{{DIARY.replace('6', '1e999')}}}", "cannot convert"),
+        ("samples.jsonl", f"{{{DIARY.replace('1,', 'NaN,', 1)}}}", "'epoch'"),
+        ("samples.jsonl", f"""{{{DIARY.replace('"a"', "7")}}}""", "'prime'"),
+        ("samples.jsonl", f"""{{{DIARY.replace('"b"', "null")}}}""", "'text'"),
+        ("debug.jsonl", '{"update": 6, "layer": "h"}', "'step'"),
+    ],
+)
+def test_a_line_that_no_training_wrote_is_told_with_its_file(
+    cli: Any, copied: Path, name: str, line: str, field: str
+) -> None:
+    with (copied / name).open("a", encoding="utf-8") as journal:
+        journal.write(line + "\n")
+    problem = cli("report", copied).problem(3)
+    assert f"{name} has a line that no training wrote: " in problem and field in problem
+
+
+def test_a_line_without_a_speed_leaves_the_other_lines_speed(cli: Any, copied: Path, tmp_path: Path) -> None:
+    words = ("report", copied, "-o", tmp_path / "page.html", "--json")
+    before = json.loads(cli(*words).out)["runs"][0]["chars_per_second"]
+    with (copied / "metrics.jsonl").open("a", encoding="utf-8") as journal:
+        journal.write(f'{{"kind": "train", {PLACE}}}\n')
+    assert json.loads(cli(*words).out)["runs"][0]["chars_per_second"] == before is not None
 
 
 @pytest.mark.parametrize("words", [[], ["--quiet"], ["--json"]])

@@ -31,6 +31,8 @@ STEP = 1000
 NEWEST, END = "12", "14"
 """The newest checkpoint of the runs, and where a resume ends."""
 
+PAGE = "page.html"
+
 Damage = Callable[[Path, random.Random], list[str]]
 """Damages a run; returns the names of which one must be told, or none where nothing may be told."""
 Facts = dict[str, Any]
@@ -43,7 +45,7 @@ def trials() -> Iterable[Trial]:
             for cut in range(0, size, STEP):
                 yield _trial(kind, f"cut-{name}-at-{cut}", partial(_cut, name, cut), cut // STEP)
         for number, (told, damage) in enumerate([*moved(), *replaced(), *changed(_other(kind))]):
-            yield _trial(kind, told, damage, number, ways=3)
+            yield _trial(kind, told, damage, number, ways=len(COMMANDS))
     for number in range(FLIPS):
         yield _trial(KINDS[number % 2], f"flip-{number}", _flip, number)
 
@@ -185,6 +187,9 @@ def _check_done(name: str, done: Done, run: Path, names: list[str], kind: str) -
         came, wanted = fingerprint(run), _resumed(kind)
         if differs := [key for key in wanted if came.get(key) != wanted[key]]:
             raise Wrong(f"resume ended otherwise in {', '.join(differs)}, and said {done.err[-300:]!r}")
+    elif name == "report":
+        if done.code == 0 and not (run.parent / PAGE).stat().st_size:
+            raise Wrong("report wrote an empty page")
     elif done.out != _printed(name, kind, whole=True) and not (
         notes and done.out == _printed(name, kind, whole=False)
     ):
@@ -210,7 +215,11 @@ def _resume(run: Path, kind: str) -> int:
     return _run_command("resume", run, "--max-updates", END, "--json")
 
 
-COMMANDS = {"sample": _sample, "eval": _eval, "resume": _resume}
+def _report(run: Path, kind: str) -> int:
+    return _run_command("report", run, "-o", run.parent / PAGE)
+
+
+COMMANDS = {"sample": _sample, "eval": _eval, "report": _report, "resume": _resume}
 """From the command line; what changes the run comes last."""
 
 

@@ -119,7 +119,7 @@ def _run(run: Path, checkpoint: Path) -> int:
 
     def look() -> None:
         found = unrolled.Run(run)
-        repr(found)
+        repr(found), found._repr_html_()
         found.newest(lambda message: None)
         for journal in (found.metrics, found.samples):
             list(journal.lines())
@@ -150,12 +150,13 @@ WAYS: dict[str, Callable[[Path, Path], int]] = {
     "inspect": lambda run, checkpoint: _command(
         "inspect", checkpoint, workshop() / "book.txt", "-o", run.parent / "p.html", "--length", 40
     ),
+    "report": lambda run, checkpoint: _command("report", run, "-o", run.parent / "r.html"),
     "cli-resume": lambda run, checkpoint: _command("resume", run, "--max-updates", 13, "--quiet"),
 }
 """The ways into a model, from Python and from the command line."""
 
 
-WORK = ("resume", "cli-resume", "eval", "inspect")
+WORK = ("resume", "cli-resume", "eval", "inspect", "report")
 """Ways that work with a net once it is open, for as long as a net takes that is large and sound."""
 
 

@@ -55,10 +55,13 @@ def text(outer: Files, inner: Files, draw: random.Random) -> None:
 
 
 def journal(outer: Files, inner: Files, draw: random.Random) -> None:
-    """A journal's line is something else."""
-    name = draw.choice(("metrics.jsonl", "samples.jsonl"))
+    """A journal's line is something else, or comes after those that the checkpoint remembers."""
+    name = draw.choice([name for name in outer if name.endswith(".jsonl")])
     lines = _bytes(outer[name]).splitlines(keepends=True)
     place = draw.randrange(len(lines))
+    if draw.random() < 0.6:
+        lines.append(lines[place])
+        place = len(lines) - 1
     made = draw.choice(
         (
             lambda line: json.dumps(_mutated(json.loads(line), draw)).encode() + b"\n",
@@ -193,6 +196,6 @@ def _places(tree: Any) -> Any:
             yield from _places(tree[place])
 
 
-FAULTS = ((30, field), (10, fields), (6, text), (5, journal), (8, settings), (1, card))
+FAULTS = ((30, field), (10, fields), (6, text), (12, journal), (8, settings), (1, card))
 
 assert set(JSON) < set(CHECKPOINT)

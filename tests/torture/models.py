@@ -79,7 +79,7 @@ def train(kind: str, run: Path, **settings: object) -> unrolled.Run:
     }  # fmt: skip
     given |= {
         "lstm": {"cell": "lstm", "dropout": 0.2, "layers": 2},
-        "bytes": {"cell": "gru", "units": "byte"},
+        "bytes": {"cell": "gru", "units": "byte", "debug": True},
         "examples": {"net": _EXAMPLES, "split": "0.8,0.2"},
         "own": {"cell": Leaky, "engine": "naive"},
     }[kind]

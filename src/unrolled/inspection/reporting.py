@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from unrolled.inspection.training_text import TrainingText, reads_text, training
 from unrolled.net import Net, Spec
 from unrolled.runs import Run
 from unrolled.runs.checkpoint import read_model
+from unrolled.runs.journal import Journal
 from unrolled.runs.model import build_net, newest_usable
 from unrolled.runs.tensors import Tensors
 from unrolled.sample.native import why_no_loop
@@ -62,6 +64,16 @@ class Effort:
         return self.seconds is None or len(training) <= 8e6 * self.seconds
 
 
+@contextmanager
+def _lines_of(journal: Journal) -> Iterator[None]:
+    """Name the journal whose lines are JSON but not what a training writes."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        why = f"{error} is missing or of another kind" if isinstance(error, KeyError) else error
+        raise LoadError(f"{journal.path} has a line that no training wrote: {why}") from error
+
+
 def summarised(run: Run, cells: Cells | None = None, effort: Effort | None = None) -> Json:
     """Return what a report tells of a run; what can't be told is left out, and ``notes`` say why.
 
@@ -69,13 +81,13 @@ def summarised(run: Run, cells: Cells | None = None, effort: Effort | None = Non
     """
     effort, notes = effort or Effort(), list[str]()
     model = _model(run, cells or run.cells, notes)
-    lines = columns(run.metrics.lines())
+    with _lines_of(run.metrics):
+        lines = columns(run.metrics.lines())
     training = _training(run, effort, notes)
-    try:
+    with _lines_of(run.samples):
         stages = evolution(run, training)
+    with _lines_of(run.debug):
         sizes = layer_sizes(run.debug.lines())
-    except (KeyError, TypeError, ValueError) as error:
-        raise LoadError(f"the diary or the debug record of {run.directory} lacks {error}") from error
     return {
         **_facts(run, model, lines),
         "notes": notes,
@@ -136,6 +148,7 @@ def _training(run: Run, effort: Effort, notes: list[str]) -> TrainingText | None
 def _facts(run: Run, model: _Model, lines: Mapping[str, Curve]) -> Json:
     updates = [int(curve["update"][-1]) for curve in lines.values()] + run.updates()[:1]
     speed = lines["train"]["chars_per_second"] if "train" in lines else np.empty(0)
+    speed = speed[np.isfinite(speed)]
     return {
         "name": run.directory.name or str(run.directory),
         "path": str(run.directory),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -48,11 +50,22 @@ def evolution(
     updates = [int(entry["update"]) for entry in run.samples.lines()]
     wanted = set(_named(run, updates, at) if at else chosen(updates))
     entries = {entry["update"]: entry for entry in run.samples.lines() if entry["update"] in wanted}
-    stages = [
-        Stage(update, entry["epoch"], entry["temperature"], entry["prime"], entry["text"])
-        for update, entry in sorted(entries.items())
-    ]
+    stages = [_read(update, entry) for update, entry in sorted(entries.items())]
     return _scored(stages, training, seed) if reads_text(run) else stages
+
+
+def _read(update: int, entry: Mapping[str, Any]) -> Stage:
+    """Read a line of the diary; KeyError where a field is not there, or is nothing that a training writes."""
+    read = {name: entry[name] for name in ("epoch", "temperature", "prime", "text")}
+    for name, value in read.items():
+        is_right = isinstance(value, str) if name in ("prime", "text") else _is_number(value)
+        if not is_right:
+            raise KeyError(name)
+    return Stage(update, **read)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def chosen(updates: Sequence[int], most: int = MOST) -> list[int]:

@@ -29,12 +29,18 @@ _SPREAD = ("nats", "grad_norm")
 
 
 def columns(lines: Iterable[Entry]) -> dict[str, Curve]:
-    """Read metrics: for each kind of line its numbers by name, not a number where a line has none."""
+    """Read metrics: for each kind of line its numbers by name, not a number where a line has none.
+
+    KeyError where a line lacks its place, which every line has: an update, an epoch and seconds.
+    """
     read: dict[str, dict[str, array[float]]] = {}
     for line in lines:
         kind = read.setdefault(str(line.get("kind")), {key: array("d") for key in (*_PLACES, *_VALUES)})
         for key, numbers in kind.items():
-            numbers.append(_number(line.get(key)))
+            number = _number(line.get(key))
+            if key in _PLACES and not math.isfinite(number):
+                raise KeyError(key)
+            numbers.append(number)
     return {
         kind: {key: np.frombuffer(numbers, np.float64) for key, numbers in found.items()}
         for kind, found in read.items()
