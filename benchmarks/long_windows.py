@@ -43,7 +43,7 @@ def settings_of(args: argparse.Namespace, steps: int, recompute: bool) -> Any:
 def estimate(args: argparse.Namespace, steps: int) -> int:
     """Return the bytes that a plain window is expected to need."""
     from unrolled.errors import SettingsError
-    from unrolled.training.api import chain_of
+    from unrolled.training.lesson import chain_of
     from unrolled.training.memory import estimate_memory
 
     settings = settings_of(args, steps, False)
@@ -59,8 +59,8 @@ def work(args: argparse.Namespace, steps: int, recompute: bool) -> dict[str, flo
 
     from unrolled.data import Windows
     from unrolled.net import Net
-    from unrolled.training.api import chain_of
     from unrolled.training.learner import Learner
+    from unrolled.training.lesson import chain_of
 
     settings = settings_of(args, steps, recompute)
     torch.set_num_threads(args.threads)

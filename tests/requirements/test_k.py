@@ -20,7 +20,7 @@ from unrolled.net import Chain, Net, chain
 from unrolled.sample import Choice, Stream
 from unrolled.settings import GROUP_OF, Settings, TrainingSettings, resolve
 from unrolled.training import fit
-from unrolled.training.api import chain_of
+from unrolled.training.lesson import chain_of
 from unrolled.training.schedules import learning_rate
 
 

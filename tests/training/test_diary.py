@@ -10,7 +10,7 @@ import unrolled
 from unrolled.data import HDF5Batches
 from unrolled.net.builder import GRU, Copy, Label, Linear, NetBuilder, OneHot, SoftmaxLoss, Text
 from unrolled.net.files import read_net
-from unrolled.training.lessons import lesson_of
+from unrolled.training.lesson_files import lesson_of
 
 
 def test_a_text_net_that_needs_its_labels_trains_without_a_diary(tmp_path: Path) -> None:

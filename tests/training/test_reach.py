@@ -15,8 +15,8 @@ from unrolled.net import Chain, Net, chain
 from unrolled.net.files import find_net, read_net
 from unrolled.settings import Settings, TrainingSettings, resolve
 from unrolled.training import Listener
-from unrolled.training.api import chain_of
 from unrolled.training.learner import Learner
+from unrolled.training.lesson import chain_of
 from unrolled.training.memory import estimate_memory
 
 fingerprint = runpy.run_path(str(Path(__file__).with_name("fingerprint.py")))["fingerprint"]

@@ -16,8 +16,8 @@ from unrolled.net import Chain, Edge, Layer, Net, Spec, chain
 from unrolled.net.files import find_net, read_net
 from unrolled.settings import Settings, TrainingSettings, resolve
 from unrolled.training import Listener
-from unrolled.training.api import chain_of
 from unrolled.training.learner import Learned, Learner
+from unrolled.training.lesson import chain_of
 from unrolled.training.memory import estimate_memory
 from unrolled.training.recompute import chunk_length
 

@@ -14,7 +14,7 @@ import torch
 import unrolled
 from unrolled.errors import Interrupted, UsageError
 from unrolled.runs import checkpoint as checkpoints
-from unrolled.training import Listener, api, session
+from unrolled.training import Listener, resuming, session
 
 fingerprint = runpy.run_path(str(Path(__file__).with_name("fingerprint.py")))["fingerprint"]
 
@@ -294,8 +294,8 @@ def test_a_resume_elsewhere_says_what_keeps_it_from_being_identical(
 ) -> None:
     with pytest.raises(Crash):
         unrolled.train(text, run=tmp_path / "run", listener=At(10, crash), **small)
-    real = api.environment
-    monkeypatch.setattr(api, "environment", lambda *a: {**real(*a), "threads": 97})
+    real = resuming.environment
+    monkeypatch.setattr(resuming, "environment", lambda *a: {**real(*a), "threads": 97})
     listener = At(-1, crash)
     unrolled.resume(tmp_path / "run", listener=listener)
     assert [n for n in listener.notices if n.startswith("not bit-identical because threads was")]

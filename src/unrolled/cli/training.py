@@ -43,7 +43,7 @@ def print_config(what: What, flags: Mapping[str, Any], as_json: bool) -> None:
     """Print every setting with its value and where it came from; a net's file is read for its settings."""
     tables = None
     if what.net is not None or any(text.endswith((".conf", ".prototxt")) for text in what.texts):
-        from unrolled.training.lessons import lesson_of
+        from unrolled.training.lesson_files import lesson_of
 
         _, tables = lesson_of(what.texts, what.net)
     resolved = resolve(what.recipe, os.environ, flags, tables)
@@ -82,7 +82,7 @@ def train(what: What, run: Path | None, flags: Mapping[str, Any], voice: Voice) 
     if not what.texts and what.net is None:
         raise UsageError("train needs a text: a file, or a name that 'unrolled data list' shows")
     from unrolled.training import train_with
-    from unrolled.training.lessons import lesson_of
+    from unrolled.training.lesson_files import lesson_of
 
     lesson, tables = lesson_of(what.texts, what.net)
     resolved = resolve(what.recipe, os.environ, flags, tables)

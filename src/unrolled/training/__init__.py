@@ -1,7 +1,7 @@
 """Training: loss, schedule, optimizer, the loop, and the events between two updates."""
 
 from unrolled.net import Score
-from unrolled.training.api import fit, resume, train, train_with
+from unrolled.training.api import train, train_with
 from unrolled.training.evaluation import (
     Evaluation,
     TextEvaluation,
@@ -9,8 +9,10 @@ from unrolled.training.evaluation import (
     evaluate_examples,
     evaluate_text,
 )
+from unrolled.training.fitting import fit
 from unrolled.training.listener import Listener, Plan
 from unrolled.training.losses import cross_entropy, euclidean
+from unrolled.training.resuming import resume
 
 __all__ = [
     "Evaluation",

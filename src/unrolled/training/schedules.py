@@ -40,3 +40,9 @@ def learning_rate(settings: TrainingSettings, update: int, per_epoch: int, total
 def _decays(settings: TrainingSettings, done: float) -> int:
     first = settings.decay_every if settings.decay_after is None else settings.decay_after
     return 0 if done < first else math.floor((done - first) / settings.decay_every + 1e-9) + 1
+
+
+def number_of_updates(settings: TrainingSettings, per_epoch: int) -> int:
+    """Return after how many updates training ends, by epochs or max_updates, whichever comes first."""
+    limits = [settings.epochs * per_epoch, settings.max_updates]
+    return min(limit for limit in limits if limit)

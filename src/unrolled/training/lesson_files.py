@@ -13,7 +13,7 @@ from unrolled.net.importers.caffe import CaffeNet
 from unrolled.net.importers.singa import Job
 from unrolled.settings.fields import GROUP_OF
 from unrolled.settings.toml import Where
-from unrolled.training.api import Lesson
+from unrolled.training.lesson import Lesson
 
 Tables = tuple[str, Mapping[str, Any], Where | None]
 """A label, tables of settings, and where they stand."""
