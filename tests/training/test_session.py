@@ -271,6 +271,20 @@ def test_a_validation_loss_that_is_not_finite_ends_training_and_is_in_no_journal
     assert "Infinity" not in (tmp_path / "run" / "metrics.jsonl").read_text()
 
 
+def test_a_weight_that_spoils_the_validation_loss_is_named(
+    text: Path, small: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def spoiling(net: unrolled.Net, *words: Any, **named: Any) -> Any:
+        next(iter(net.parameters())).detach().fill_(float("nan"))
+        return real(net, *words, **named)
+
+    real = session.evaluate
+    monkeypatch.setattr(session, "evaluate", spoiling)
+    with pytest.raises(NonFiniteError, match="update 13: the weight ") as caught:
+        unrolled.train(text, run=tmp_path / "run", **small)
+    assert caught.value.tensor in str(caught.value)
+
+
 def test_a_built_in_class_is_the_built_in_cell(text: Path, small: dict[str, Any], tmp_path: Path) -> None:
     run = unrolled.train(text, run=tmp_path / "run", cell=unrolled.GRU, **{**small, "max_updates": 3})
     assert run.source.cell is None and run.settings.net.cell == "gru"

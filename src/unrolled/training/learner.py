@@ -107,7 +107,7 @@ class Learner:
                 raise NonFiniteError(
                     f"the norm of all gradients is too large for {norm.dtype}; {ADVICE}", "norm"
                 )
-            raise self._cause() or NonFiniteError(
+            raise self.cause() or NonFiniteError(
                 f"the gradient of {name} is not finite; {ADVICE}", f"gradient of {name}"
             )
         most, largest = self.settings.clip_norm, self.settings.clip_value
@@ -126,9 +126,9 @@ class Learner:
         )
         if (name := first_not_finite(data.items())) is not None:
             return NonFiniteError(f"the window's {name} are not finite; mend the data", name)
-        return self._cause() or NonFiniteError(f"the loss is {loss}; {ADVICE}", "loss")
+        return self.cause() or NonFiniteError(f"the loss is {loss}; {ADVICE}", "loss")
 
-    def _cause(self) -> NonFiniteError | None:
+    def cause(self) -> NonFiniteError | None:
         """Return the error for a weight or a state of the lanes that is not finite, or None."""
         if (name := first_not_finite(self.net.named_parameters())) is not None:
             return NonFiniteError(f"the weight {name} is not finite; {ADVICE}", name)

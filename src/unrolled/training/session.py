@@ -221,9 +221,10 @@ class Session:
         windows = self.material.reading.validation_windows()
         found = evaluate(self.material.net, windows, stop=self.stop)
         if not math.isfinite(found.nats):
-            raise NonFiniteError(
-                f"update {at.update}: the validation loss is {found.nats}; {ADVICE}", "validation loss"
+            error = self.material.learner.cause() or NonFiniteError(
+                f"the validation loss is {found.nats}; {ADVICE}", "validation loss"
             )
+            raise NonFiniteError(f"update {at.update}: {error}", error.tensor)
         rate = found.targets / max(1e-9, time.monotonic() - began)
         exact = {"exact": found.exact} if self.material.net.fields else {}
         measures = {**self._measures(found.nats, found.accuracy), **exact}
