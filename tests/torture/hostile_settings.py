@@ -27,7 +27,7 @@ from .trials import Trial, Wrong
 
 COUNTS = {"settings": 2_000, "net": 3_400, "singa": 1_600, "caffe": 1_500}
 """How many files of each kind are made."""
-FLAGS, VARIABLES, IN_USE = 1_000, 500, 1_000
+FLAGS, VARIABLES, IN_USE, DATA = 1_000, 500, 1_000, 600
 REGRESSIONS = Path(__file__).parent / "regressions" / "settings"
 LONGEST = 2_000
 """Characters of a line that says what is wrong."""
@@ -50,6 +50,8 @@ def trials() -> Iterable[Trial]:
         yield Trial(f"variables {number}", _variables)
     for number in range(IN_USE):
         yield Trial(f"use {number}", _use)
+    for number in range(DATA):
+        yield Trial(f"data {number}", _data)
     for path in sorted(REGRESSIONS.iterdir()):
         yield Trial(f"regression {path.name}", partial(_again, path))
 
@@ -250,6 +252,20 @@ def _use(folder: Path, draw: random.Random) -> None:
         said = [f"--{name}={word}" for name, word in flags.items()]
         works.append(partial(command, [verb, *given.get(verb, ["run"]), *said]))
     survive(works, folder)
+
+
+def _data(folder: Path, draw: random.Random) -> None:
+    """Let a model read a text, or examples, as nobody should write them."""
+    kind = draw.choice(("lstm", "bytes", "examples", "examples"))
+    file = "rows.jsonl" if kind == "examples" else "book.txt"
+    data, names = mutated((workshop() / file).read_bytes(), draw)
+    mine = f"mine{Path(file).suffix}"
+    (folder / mine).write_bytes(data)
+    words = ["eval", str(trained(kind)), mine, *draw.choice(([], ["--skip-unseen"], ["--lanes", "2"]))]
+    try:
+        survive([partial(command, words)], folder)
+    except Wrong as wrong:
+        raise Wrong(f"{', '.join(names)}: {wrong}") from wrong
 
 
 def _is_short(value: str) -> bool:

@@ -18,7 +18,7 @@ from .mutations import CHANGES, WHOLE, mutated
 from .seeds import ENDINGS, of_kind
 from .trials import Wrong, try_all
 
-KINDS = [*ENDINGS, "flags", "variables", "use"]
+KINDS = [*ENDINGS, "flags", "variables", "use", "data"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
