@@ -373,3 +373,9 @@ def test_sizes_and_seeds_that_cannot_be_are_refused() -> None:
         Batches(examples, 1)[-1]
     with pytest.raises(IndexError):
         examples[1]
+
+
+@pytest.mark.parametrize("size", [0, -1, 2**31, 2**63, 10**30])
+def test_a_field_has_a_size_that_a_table_may_have(size: int) -> None:
+    with pytest.raises(UsageError, match="Field 'in' has a size from 1 to 2,147,483,647, not"):
+        Field("in", "ids", size=size)

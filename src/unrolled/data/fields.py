@@ -16,6 +16,10 @@ Length = str | int | None
 KINDS: tuple[Kind, ...] = ("ids", "floats")
 
 
+MOST_IDS = 2**31 - 1
+"""The largest size of a field; larger ones no table of weights could have a row for."""
+
+
 @dataclass(frozen=True)
 class Field:
     """One value of every example: what it is called, what it holds, and how long it is.
@@ -45,8 +49,8 @@ class Field:
             raise UsageError(f"Field {self.name!r} holds 'ids' or 'floats', not {self.kind!r}.")
         if isinstance(self.length, int) and self.length < 1:
             raise UsageError(f"Field {self.name!r} has at least 1 step, not {self.length}.")
-        if self.size is not None and self.size < 1:
-            raise UsageError(f"Field {self.name!r} has a size of at least 1, not {self.size}.")
+        if self.size is not None and not 1 <= self.size <= MOST_IDS:
+            raise UsageError(f"Field {self.name!r} has a size from 1 to {MOST_IDS:,}, not {self.size}.")
         if self.kind == "floats" and (self.vocab is not None or self.share is not None or self.stop):
             raise UsageError(f"Field {self.name!r} holds floats, which have no vocabulary and no stop.")
         if self.stop and isinstance(self.length, int):

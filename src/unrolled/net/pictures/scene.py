@@ -15,6 +15,8 @@ from unrolled.net.spec import Edge, Layer, Length, Spec
 
 MAX_LAYERS = 24
 """How many rows of layers are drawn; of a higher net the middle is left out."""
+MOST_MOVED = 1000
+"""In nets of more layers none is moved for its lines' sake, which would take the square of their number."""
 MORE = "\u2026"
 """The name of what stands for the layers left out; no layer is called so in ``Scene.places``."""
 
@@ -211,14 +213,20 @@ def _chosen(spec: Spec) -> tuple[list[Layer], list[Layer]]:
 
 
 def _late(spec: Spec, order: list[Layer]) -> list[Layer]:
-    """Move what comes from outside right below its first reader, so that no line must pass around it."""
+    """Move what comes from outside right below its first reader, so that no line must pass around it.
+
+    In a net of which nearly all is left out anyway, it stays where it is.
+    """
+    if len(order) > MOST_MOVED:
+        return order
     late = list(order)
     for layer in order:
-        readers = [other for other in late if any(edge.source == layer.name for edge in other.sources)]
-        if not TYPES[layer.type].reads_outside or spec.length_of(layer) == 1 or not readers:
+        if not TYPES[layer.type].reads_outside or spec.length_of(layer) == 1:
             continue
-        late.remove(layer)
-        late.insert(late.index(readers[0]), layer)
+        readers = (other for other in late if any(edge.source == layer.name for edge in other.sources))
+        if (first := next(readers, None)) is not None:
+            late.remove(layer)
+            late.insert(late.index(first), layer)
     return late
 
 
