@@ -16,6 +16,7 @@ SUMMARY = {
     "train_nats",
     "validation_nats",
     "best_validation_nats",
+    "gave_up",
     "seconds",
     "chars_per_second",
     "parameters",

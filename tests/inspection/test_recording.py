@@ -278,6 +278,13 @@ def test_a_boundary_of_two_chars_ends_documents_wherever_it_stands(
     assert np.flatnonzero(document_starts(net, net.vocab.encode(ids))).tolist() == starts
 
 
+def test_a_boundary_longer_than_the_text_ends_nothing(make_net: MakeNet) -> None:
+    net = make_net()
+    net.boundary = "abcde"
+    assert net.vocab is not None
+    assert len(record(net, net.vocab.encode("ab")).symbols) == 2
+
+
 def test_symbols_are_shown_as_chars_bytes_or_numbers(make_net: MakeNet) -> None:
     torch.manual_seed(2)
     net = make_net()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -31,6 +32,7 @@ FAMILIES: tuple[str, ...] = (
 def main(words: Sequence[str] | None = None) -> int:
     """Run; return 1 where anything failed."""
     asked = _parser().parse_args(words)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background process ignores it
     folder = Path(tempfile.mkdtemp(prefix="torture-"))
     ends_at = time.monotonic() + 60 * asked.minutes if asked.minutes else None
     names, rows = [name for name in FAMILIES if name in (asked.family or FAMILIES)], []

@@ -54,7 +54,7 @@ def open_spoilt(fault: Fault, folder: Path, draw: random.Random) -> None:
     checkpoint = run / "checkpoints" / "12"
     if inner:
         lay_out(inner, checkpoint)
-    names = draw.sample(list(WAYS), k=2)
+    names = sorted(draw.sample(list(WAYS), k=2), key=WORK.__contains__)  # what works takes memory too
     opened(folder, names, run, checkpoint)
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import signal
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from unrolled.runs import Run, checkpoint
 from unrolled.settings import TrainingSettings
 from unrolled.training import Listener, learner, session
 from unrolled.training.environment import process_settings
+from unrolled.training.stop import stop_flag
 
 
 class Notes(Listener):
@@ -131,6 +133,57 @@ def test_patience_ends_training_after_so_many_validations_without_a_new_best(
     monkeypatch.setattr(session, "evaluate", lambda *a, **k: type(real(*a, **k))(next(values), 0.5, 10))
     run = unrolled.train(text, run=tmp_path / "run", **{**small, "validate_every": 5, "patience": 3})
     assert run.updates()[0] == 25
+
+
+def test_a_validation_that_only_an_end_asked_for_does_not_count_for_patience(
+    text: Path, small: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = session.evaluate
+    values = {8: 1.0, 12: 1.5, 16: 0.9, 24: 0.8, 32: 1.2}
+    seen: list[int] = []
+
+    def planted(*words: Any, **named: Any) -> Any:
+        return type(real(*words, **named))(values[seen[-1]], 0.5, 10)
+
+    events = session.Session._events
+
+    def watched(self: Any) -> list[str]:
+        seen.append(self.at.update)
+        return events(self)
+
+    monkeypatch.setattr(session.Session, "_events", watched)
+    monkeypatch.setattr(session, "evaluate", planted)
+    patient = {**small, "epochs": 0, "validate_every": 8, "patience": 1, "max_updates": 12}
+    run = unrolled.train(text, run=tmp_path / "run", **patient)
+    assert unrolled.resume(run.directory, max_updates=40).updates()[0] == 32
+
+
+def test_a_run_that_gave_up_says_so_and_does_not_go_on(
+    text: Path, small: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = session.evaluate
+    values = iter([1.0, 2.0, 3.0, 0.5])
+    monkeypatch.setattr(session, "evaluate", lambda *a, **k: type(real(*a, **k))(next(values), 0.5, 10))
+    heard = Notes()
+    patient = {**small, "validate_every": 5, "patience": 2}
+    run = unrolled.train(text, run=tmp_path / "run", listener=heard, **patient)
+    [told] = [note for note in heard.notices if "patience" in note]
+    assert told.startswith("2 validations in a row were no better") and "at update 15, for good" in told
+    heard.notices.clear()
+    assert unrolled.resume(run.directory, epochs=9, listener=heard).updates()[0] == 15
+    assert told in heard.notices
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_the_process_was_told_to_ignore_stays_ignored(number: int) -> None:
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        with stop_flag() as stop:
+            os.kill(os.getpid(), number)
+            assert not stop()
+        assert signal.getsignal(number) is signal.SIG_IGN
+    finally:
+        signal.signal(number, before)
 
 
 @pytest.mark.parametrize("planted", ["weight", "saturating", "gradient", "loss", "lanes"])

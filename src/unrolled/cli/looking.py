@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unrolled.errors import UnrolledError, UsageError
+from unrolled.errors import UnrolledError, UsageError, printable
 
 if TYPE_CHECKING:
     from unrolled.inspection import Inspection, Predicate
@@ -57,7 +57,7 @@ def inspect(
         predicates=predicates,
         skip_unseen=wanted.skip_unseen,
         cells=cells_of(run, cell),
-        say=lambda message: print(f"note: {message}", file=sys.stderr),
+        say=lambda message: print(f"note: {printable(message)}", file=sys.stderr),
     )
     size = write_page(output, found.page(megabytes=megabytes or None))
     if as_json:

@@ -31,9 +31,6 @@ def run(arguments: Sequence[str]) -> int:
 
     0 done, 1 failed, 2 wrong usage or settings, 3 nothing loadable, 130 interrupted, 143 terminated.
     """
-    if list(arguments) in ([], ["-h"], ["--help"]):
-        print(overview())
-        return 0
     try:
         with insistent():
             _call(arguments)
@@ -64,13 +61,16 @@ def run(arguments: Sequence[str]) -> int:
 
 def _call(arguments: Sequence[str]) -> None:
     """Call the verb that the arguments name; UsageError for words that it doesn't know."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+    if list(arguments) in ([], ["-h"], ["--help"]):
+        print(overview())
+        return
     from cyclopts import CycloptsError
 
     from unrolled.cli.app import app
 
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     try:
         app(
             list(arguments),

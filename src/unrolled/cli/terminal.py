@@ -2,24 +2,42 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
+from typing import Any, NoReturn
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.rule import Rule
 from rich.text import Text
 
+from unrolled.errors import printable
 from unrolled.training.listener import Entry, Listener, Plan
 from unrolled.training.memory import readable
 
+LONGEST = 2000
+"""Signs of a line that are shown; files of others may say anything."""
+
+
+class Words(Console):
+    """A console that tells where nobody reads it any more; Rich's own ends the process then."""
+
+    def on_broken_pipe(self) -> NoReturn:
+        """Raise BrokenPipeError."""
+        raise BrokenPipeError(errno.EPIPE, "nobody reads it any more")
+
 
 class Terminal(Listener):
-    """Print what happens in a training to a console."""
+    """Print what happens in a training to a console, as long as that takes it; the training goes on."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
+        self._gone = False
         self.plan: Plan | None = None
         self._bar: Progress | None = None
         self._task: TaskID | None = None
@@ -37,7 +55,8 @@ class Terminal(Listener):
     def close(self) -> None:
         """Take the bar away."""
         if self._bar is not None:
-            self._bar.stop()
+            with self._lasting():
+                self._bar.stop()
             self._bar = None
 
     def estimated(self, memory: int, parameters: int) -> None:
@@ -65,7 +84,8 @@ class Terminal(Listener):
             )
             self._bar = Progress(*columns, console=self.console, transient=True, speed_estimate_period=20)
             self._task = self._bar.add_task("", total=plan.updates, completed=plan.update)
-            self._bar.start()
+            with self._lasting():
+                self._bar.start()
 
     def updated(self, update: int, epoch: float, nats: float) -> None:
         """Move the bar."""
@@ -104,9 +124,9 @@ class Terminal(Listener):
 
     def text(self, title: str, text: str) -> None:
         """Print a text that the model wrote."""
-        self.console.print(Rule(title, style="dim", align="left"))
-        self.console.print(Text(visible(text)), soft_wrap=True)
-        self.console.print(Rule(style="dim"))
+        self._print(Rule(title, style="dim", align="left"))
+        self._print(Text(visible(text)), soft_wrap=True)
+        self._print(Rule(style="dim"))
 
     def saved(self, checkpoint: Path) -> None:
         """Say nothing: saving is not worth a line."""
@@ -116,7 +136,24 @@ class Terminal(Listener):
         self._line(f"note: {message}", "yellow")
 
     def _line(self, line: str, style: str = "") -> None:
-        self.console.print(Text(line, style=style), soft_wrap=True)
+        shown = printable(line if len(line) <= LONGEST else f"{line[:LONGEST]} ...")
+        self._print(Text(shown, style=style), soft_wrap=True)
+
+    def _print(self, words: Text | Rule, **how: Any) -> None:
+        if not self._gone:
+            with self._lasting():
+                self.console.print(words, **how)
+
+    @contextlib.contextmanager
+    def _lasting(self) -> Iterator[None]:
+        """Let no output that can't be written, on a full disk or to nobody, end what it tells of."""
+        try:
+            yield
+        except OSError as error:
+            self._gone = True
+            with contextlib.suppress(OSError, ValueError):
+                why = error.strerror or error
+                print(f"note: the output can't be written ({why}); training goes on", file=sys.stderr)
 
 
 def visible(text: str) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unrolled.cli.looking import report_of_training
-from unrolled.errors import UsageError
+from unrolled.errors import UsageError, printable
 from unrolled.settings import Resolved, resolve, to_tables
 
 if TYPE_CHECKING:
@@ -32,11 +32,9 @@ class Voice:
 
     def terminal(self) -> Terminal:
         """Return what prints a training."""
-        from rich.console import Console
+        from unrolled.cli.terminal import Terminal, Words
 
-        from unrolled.cli.terminal import Terminal
-
-        return Terminal(Console(stderr=self.json, quiet=self.quiet, highlight=False))
+        return Terminal(Words(stderr=self.json, quiet=self.quiet, highlight=False))
 
 
 def print_config(what: What, flags: Mapping[str, Any], as_json: bool) -> None:
@@ -152,7 +150,8 @@ def _conclude(run: Run, terminal: Terminal, voice: Voice) -> None:
     further = (
         f"--max-updates {2 * found['updates']}" if training.max_updates else f"--epochs {2 * training.epochs}"
     )
-    print("\n".join(["Next:", *_uses(run, net), f"  unrolled resume {run.words} {further}"]))
+    resume = [] if found["gave_up"] else [f"  unrolled resume {run.words} {further}"]
+    print("\n".join(["Next:", *_uses(run, net), *resume]))
 
 
 def _uses(run: Run, net: Net) -> list[str]:
@@ -179,9 +178,9 @@ def _text_of(run: Run) -> str:
 
 def _summary(run: Run) -> dict[str, Any]:
     """Return the one object that ``--json`` ends with."""
-    update, checkpoint = run.newest(lambda message: print(f"unrolled: {message}", file=sys.stderr))
+    update, checkpoint = run.newest(lambda message: print(f"note: {printable(message)}", file=sys.stderr))
     position = checkpoint.state["position"]
-    rates = [line["chars_per_second"] for line in run.metrics.lines() if line["kind"] == "train"]
+    rates = [line.get("chars_per_second") for line in run.metrics.lines() if line.get("kind") == "train"]
     running = position["total"] / position["count"] if position["count"] else None
     return {
         "run": str(run.directory),
@@ -191,5 +190,6 @@ def _summary(run: Run) -> dict[str, Any]:
         "best_validation_nats": position["best_nats"],
         "seconds": round(position["seconds"], 3),
         "chars_per_second": rates[-1] if rates else None,
+        "gave_up": 0 < run.settings.training.patience <= position["stale"],
         "parameters": sum(tensor.numel() for tensor in checkpoint.model.values()),
     }

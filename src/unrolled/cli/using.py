@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unrolled.errors import UsageError
+from unrolled.errors import UsageError, printable
 
 if TYPE_CHECKING:
     from unrolled.cells import Cell
@@ -219,7 +219,7 @@ def evaluate(
     assert net.vocab is not None
     corpus = Corpus.open(*paths, vocab=net.vocab, boundary=net.boundary, skip_unseen=skip_unseen)
     for notice in corpus.notices:
-        print(f"note: {notice}", file=sys.stderr)
+        _warn(notice)
     found = evaluate_text(net, corpus, lanes, window, weights)
     if as_json:
         print(json.dumps(asdict(found)))
@@ -284,4 +284,4 @@ def _known_cell(run: Path) -> str | None:
 
 
 def _warn(message: str) -> None:
-    print(f"note: {message}", file=sys.stderr)
+    print(f"note: {printable(message)}", file=sys.stderr)

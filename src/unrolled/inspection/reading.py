@@ -48,7 +48,7 @@ def document_starts(net: Net, ids: Ids) -> NDArray[np.bool_]:
     """Return where the net starts anew [T]: after each boundary of its documents, as a stream does."""
     starts, boundary = np.zeros(len(ids), bool), boundary_ids(net)
     since, size = 0, len(boundary)
-    if not size:
+    if not 0 < size <= len(ids):
         return starts
     ends = np.ones(len(ids), bool)
     for back, id_ in enumerate(reversed(boundary)):

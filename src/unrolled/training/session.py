@@ -115,12 +115,16 @@ class Session:
         if self._saved_update is None and not self.material.run.updates():
             self._save(())
         due, self.at.due = self.at.due, []
+        if not due and self._gave_up:
+            self.listener.said(self._why_ended)
         if due:
             self._replaces, self._save_wanted = self.at.update, True
         self._happen(due)
         while not self.finished:
             self._update()
             self._happen(self._events())
+            if self._gave_up:
+                self.listener.said(self._why_ended)
         self._save((), last=True)
         if self.stop():
             self._interrupt(())
@@ -128,8 +132,18 @@ class Session:
     @property
     def finished(self) -> bool:
         """Whether nothing is left to be done."""
-        patience = self.settings.patience
-        return self.at.update >= self.material.updates or (patience > 0 and self.at.stale >= patience)
+        return self.at.update >= self.material.updates or self._gave_up
+
+    @property
+    def _gave_up(self) -> bool:
+        return self.settings.patience > 0 and self.at.stale >= self.settings.patience
+
+    @property
+    def _why_ended(self) -> str:
+        return (
+            f"{self.at.stale} validations in a row were no better, and patience is {self.settings.patience}: "
+            f"the training ended at update {self.at.update:,}, for good"
+        )
 
     def _update(self) -> None:
         began = time.monotonic()
@@ -157,10 +171,7 @@ class Session:
         due = []
         if settings.report_every and (last or update % settings.report_every == 0):
             due.append("report")
-        every = settings.validate_every
-        if self.material.reading.validation and (
-            last or (update % every == 0 if every else self.at.window == 0)
-        ):
+        if self.material.reading.validation and (last or self._validates_anyway):
             due.append("validate")
         wanted = settings.sample_every and update % settings.sample_every == 0
         if self._has_diary and (wanted or update in settings.sample_at):
@@ -169,6 +180,12 @@ class Session:
         if update % every == 0 if every else since > SECONDS_BETWEEN_CHECKPOINTS:
             self._save_wanted = True
         return due
+
+    @property
+    def _validates_anyway(self) -> bool:
+        """Whether a validation is due wherever the end is; only those count for patience."""
+        every = self.settings.validate_every
+        return self.at.update % every == 0 if every else self.at.window == 0
 
     def _happen(self, events: list[str]) -> None:
         """Let events happen, then save if that is wanted; a stop in between saves what is left of them."""
@@ -233,7 +250,7 @@ class Session:
         if at.best_nats is None or found.nats < at.best_nats:
             at.best_nats, at.best_update, at.stale = found.nats, at.update, 0
             self._save_wanted = True
-        else:
+        elif self._validates_anyway:
             at.stale += 1
 
     def _sample(self) -> None:

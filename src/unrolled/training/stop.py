@@ -27,12 +27,16 @@ class StopFlag:
 
 @contextmanager
 def stop_flag() -> Iterator[StopFlag]:
-    """Catch SIGINT and SIGTERM in a flag while the block runs; outside the main thread, catch nothing."""
+    """Catch SIGINT and SIGTERM in a flag while the block runs; outside the main thread, catch nothing.
+
+    One that the process was told to ignore, as a shell tells its background processes, stays ignored.
+    """
     flag = StopFlag()
     if threading.current_thread() is not threading.main_thread():
         yield flag
         return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: handler for number, handler in handlers.items() if handler is not signal.SIG_IGN}
     try:
         for number in before:
             signal.signal(number, flag._set)
