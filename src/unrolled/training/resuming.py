@@ -68,7 +68,7 @@ def _from_checkpoint(
     learner = make_learner(net, settings, pick_device(settings.training.device))
     template = net.initial_state(settings.data.lanes) if reading.carries else {}
     folder, state = run.checkpoints / str(update), checkpoint.state
-    position = position_of(folder, state, len(reading))
+    position = position_of(folder, state, len(reading), _events(net, reading))
     restore(learner, folder, checkpoint, template, update)
     sizes = check_journals(run, folder, state)
     for line in differences(environment_of(folder, state), environment(net, settings)):
@@ -99,6 +99,12 @@ def _from_the_beginning(
         for journal in run.journals.values():
             journal.cut(0)
     return make_material(run, net, learner, reading, settings), Position(), memory
+
+
+def _events(net: Net, reading: Reading) -> list[str]:
+    """Return what can happen after an update of a training."""
+    validates, writes = reading.validation is not None, net.writes_text or bool(reading.shown)
+    return ["report", *["validate"] * validates, *["sample"] * writes]
 
 
 @contextmanager
