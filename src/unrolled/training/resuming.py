@@ -164,15 +164,26 @@ def _same_reading(
 
 
 def _words(run: Run, text: Sequence[Text] | None) -> list[str]:
-    """Return where the run's text is now."""
-    return [_or_catalog_name(path) for path in run.source.text] if text is None else list(map(str, text))
+    """Return where the run's text is now; UsageError for more or fewer lists of HDF5 files."""
+    if text is None:
+        return [_or_catalog_name(path) for path in run.source.text]
+    began = run.source.text
+    if run.source.hdf5 and len(text) != len(began):
+        raise UsageError(
+            f"{run.directory} reads {len(began)} lists of HDF5 files, {', '.join(began)}; --text names "
+            f"{len(text)}: name each, in that order"
+        )
+    return list(map(str, text))
 
 
 def _check_same(run: Run, sha256: str, words: Sequence[str]) -> None:
     if sha256 != run.source.text_sha256:
+        earlier = run.source.hdf5 and len(words) > 1
         raise UsageError(
             f"{', '.join(words)} is not the text that {run.directory} began with; "
             "put that one back, say where it is with --text PATH, or train a new run"
+            + earlier
+            * " (also where it began before validation files were part of the hash)"
         )
 
 
