@@ -10,7 +10,7 @@ from pathlib import Path
 from unrolled.cells import Cell
 from unrolled.data import Corpus, catalog
 from unrolled.errors import SaveError, UsageError
-from unrolled.net import Net
+from unrolled.net import Net, Spec
 from unrolled.runs import Run
 from unrolled.runs.model import build_net
 from unrolled.settings import Settings, from_tables, to_tables
@@ -198,7 +198,7 @@ def _or_catalog_name(path: str) -> str:
 
 
 def _check_cell(run: Run, own: OwnCell | None, listener: Listener) -> None:
-    name, sha = run.source.cell, run.source.cell_sha256
+    name, sha = run.source.cell or _first_own_cell(run.source.spec), run.source.cell_sha256
     if name is None and own is not None:
         raise UsageError(f"{run.directory} runs a built-in cell; leave --cell out")
     if name is not None and own is None:
@@ -207,3 +207,9 @@ def _check_cell(run: Run, own: OwnCell | None, listener: Listener) -> None:
         listener.said(
             f"{own.name} has changed since the run began (SHA-256 {str(own.sha256)[:12]}, was {sha[:12]})"
         )
+
+
+def _first_own_cell(spec: Spec | None) -> str | None:
+    """Return what a net calls a cell of the user's; None where it has none."""
+    names = (str(layer.settings.get("cell", "")) for layer in spec or ())
+    return next((name for name in names if ":" in name), None)
