@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import runpy
 import shutil
@@ -12,7 +14,9 @@ import pytest
 import torch
 
 import unrolled
-from unrolled.errors import Interrupted, UsageError
+from unrolled.errors import DamagedError, Interrupted, UsageError
+from unrolled.net import Spec
+from unrolled.net.builder import GRU, Label, Linear, NetBuilder, OneHot, SoftmaxLoss, Text
 from unrolled.runs import checkpoint as checkpoints
 from unrolled.training import Listener, resuming, session
 
@@ -361,3 +365,40 @@ def test_a_run_that_begins_when_it_is_resumed_has_the_vocabulary_that_was_given(
     unrolled.resume(run.directory)
     assert fingerprint(run.directory) == fingerprint(straight.directory)
     assert unrolled.load(run.directory).vocab == unrolled.load(straight.directory).vocab
+
+
+@pytest.mark.parametrize("event", ["validate", "sample"])
+def test_an_event_that_a_training_can_not_have_is_refused_where_it_is_due(
+    event: str, text: Path, small: dict[str, Any], tmp_path: Path
+) -> None:
+    given: dict[str, Any] = {} if event == "validate" else {"net": silent_net()}
+    few = {**small, "epochs": 0, "max_updates": 8, "split": [1.0], "validate_every": 0}
+    run = unrolled.train(text, run=tmp_path / "run", **few, **given)
+    make_due(run.checkpoints / "8", event)
+    before = fingerprint(run.directory)
+    with pytest.raises(DamagedError, match=rf"state\.json: due can't hold '{event}'"):
+        unrolled.resume(run.directory, max_updates=16)
+    assert fingerprint(run.directory) == before
+    make_due(run.checkpoints / "8", "report")
+    assert unrolled.resume(run.directory, max_updates=16).updates()[0] == 16
+
+
+def make_due(folder: Path, event: str) -> None:
+    """Write a checkpoint, with true hashes, in which an event is due."""
+    state, manifest = (json.loads((folder / name).read_text()) for name in ("state.json", "manifest.json"))
+    state["position"]["due"] = [event]
+    (folder / "state.json").write_text(json.dumps(state))
+    manifest["state.json"] = hashlib.sha256((folder / "state.json").read_bytes()).hexdigest()
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+def silent_net() -> Spec:
+    """Return a net over a text that can't go on by itself."""
+    net = NetBuilder()
+    net.text = Text()
+    net.label = Label(net.text.all)
+    net.seen = OneHot(net.label.shift(1))
+    net.h = GRU(net.seen, hidden=4)
+    net.logits = Linear(net.h, size="vocab")
+    net.loss = SoftmaxLoss(net.logits, net.label)
+    return net.spec()

@@ -262,12 +262,12 @@ def _check_phase(phase: str | None) -> None:
 def _own_cells(cell: str | None) -> dict[str, type[Cell]]:
     if cell is None:
         return {}
-    from unrolled.cells import NAMED, load_cell
+    from unrolled.training.own_cells import own_cell
 
-    if cell in NAMED:
+    own = own_cell(cell)
+    if own is None:
         raise UsageError(f"--cell: wanted PATH.py:NAME, came the built-in '{cell}', which needs no flag")
-    found = load_cell(cell)
-    return {cell: found.cls, found.name: found.cls}
+    return own.cells
 
 
 def _load(file: str) -> Loaded:

@@ -17,7 +17,7 @@ from unrolled.training.environment import pick_device, process_settings
 from unrolled.training.lesson import Lesson, Text, read_lesson, spec_of
 from unrolled.training.listener import Listener
 from unrolled.training.memory import estimate_memory
-from unrolled.training.own_cells import OwnCell, cell_name, own_cell
+from unrolled.training.own_cells import OwnCell, cell_name, own_cell, own_cell_of
 from unrolled.training.reading import Reading
 from unrolled.training.session import Position
 
@@ -61,6 +61,7 @@ def train_with(settings: Settings, lesson: Lesson, directory: Path | None, liste
         listener.said(note)
     reading = read_lesson(lesson, settings, listener)
     cells = {**lesson.cells, **(own.cells if own else {})}
+    own = own_cell_of(lesson.cells, lesson.place, own)
     spec = spec_of(lesson, settings, reading)
     with lesson.telling():
         memory = estimate_memory(spec, settings, cells)

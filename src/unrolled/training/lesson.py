@@ -47,6 +47,8 @@ class Lesson:
     """What is worth saying first."""
     cells: Mapping[str, type[Cell]] = field(default_factory=dict)
     """Cells that come with the net."""
+    place: str = ""
+    """The file of the function that made the net, where one did."""
     telling: Callable[[], AbstractContextManager[None]] = nullcontext
     """Adds to a NetError where in the net's file the layer stands."""
 

@@ -39,7 +39,9 @@ def lesson_of(texts: Sequence[str], net: str | None) -> tuple[Lesson, Tables | N
     tables = {name: table for name, table in loaded.tables.items() if name not in ("about", "recipe")}
     if texts and isinstance(tables.get("data"), dict):
         tables["data"] = {name: value for name, value in tables["data"].items() if name != "task"}
-    return _lesson(loaded, texts, name="" if texts else _name(loaded, net)), (net, tables, loaded.where)
+    place = net.rpartition(":")[0] if loaded.cells else ""
+    lesson = _lesson(loaded, texts, name="" if texts else _name(loaded, net), place=place)
+    return lesson, (net, tables, loaded.where)
 
 
 def _check_no_job(texts: Sequence[str]) -> None:

@@ -214,19 +214,35 @@ def _row(examples: Examples, n: int) -> Row:
 def read_hdf5(spec: Spec, lists: Sequence[str], settings: Settings) -> Reading:
     """Read HDF5 files as Caffe does: the first list of files is for training, a second one for validation."""
     data, seed = settings.data, settings.training.seed
-    parts: list[HDF5Batches | None] = [None, None]
-    for number, (phase, files) in enumerate(zip(("train", "validation"), lists, strict=False)):
-        chosen = spec.in_phase(phase)
+    if len(lists) not in (1, 2):
+        raise UsageError(
+            f"wanted a list of HDF5 files to learn from, and perhaps one to validate with, came {len(lists)}"
+        )
+    parts = []
+    for number, files in enumerate(lists):
+        chosen = spec.in_phase(("train", "validation")[number])
         tops = [layer.name for layer in chosen if TYPES[layer.type].reads_outside]
-        parts[number] = HDF5Batches(files, tops, data.lanes, data.shuffle and number == 0, seed)
-    assert parts[0] is not None
-    digest = hashlib.sha256()
-    for path in parts[0].paths:
-        digest.update(Path(path).read_bytes())
+        parts.append(HDF5Batches(files, tops, data.lanes, data.shuffle and number == 0, seed))
+    validation = parts[1] if len(parts) > 1 else None
     ids = frozenset(layer.name for layer in spec if layer.type == "ids")
     long = any(layer.type in ("recurrent", "continues") for layer in spec)
     paths = tuple(str(Path(files).resolve()) for files in lists)
-    return Reading(parts[0], parts[1], paths, digest.hexdigest(), steps_first=long, ids=ids)
+    return Reading(parts[0], validation, paths, _sha256(parts), steps_first=long, ids=ids)
+
+
+def _sha256(parts: Sequence[HDF5Batches]) -> str:
+    """Return the hash of a part's files, one after another; of both parts' hashes where there are two."""
+    digests = [_files_sha256(part.paths) for part in parts]
+    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+def _files_sha256(paths: Sequence[Path]) -> str:
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
 
 
 def _target(spec: Spec, fields: Sequence[Field]) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -30,8 +30,13 @@ def environment_of(folder: Path, state: Mapping[str, Any]) -> Mapping[str, Any]:
     return found
 
 
-def position_of(folder: Path, state: Mapping[str, Any], per_epoch: int) -> Position:
-    """Return where a checkpoint stands; DamagedError where that is nowhere in such an epoch."""
+def position_of(
+    folder: Path, state: Mapping[str, Any], per_epoch: int, possible: Collection[str] = EVENTS
+) -> Position:
+    """Return where a checkpoint stands; DamagedError where that is nowhere in such an epoch.
+
+    ``possible`` are the events that such a training has, and so may be due.
+    """
     told, kinds = state.get("position"), get_type_hints(Position)
     names = [field.name for field in fields(Position)]
     if not isinstance(told, dict) or set(told) != set(names):
@@ -45,6 +50,11 @@ def position_of(folder: Path, state: Mapping[str, Any], per_epoch: int) -> Posit
         raise DamagedError(
             f"{folder / STATE} says update {position.update}, epoch {position.epoch}, window "
             f"{position.window}; an epoch has {per_epoch} windows, and this should be update {folder.name}"
+        )
+    strange = next((event for event in position.due if event not in possible), None)
+    if strange is not None:
+        raise DamagedError(
+            f"{folder / STATE}: due can't hold '{strange}': this training has nothing to {strange}"
         )
     return position
 

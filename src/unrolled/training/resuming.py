@@ -10,7 +10,7 @@ from pathlib import Path
 from unrolled.cells import Cell
 from unrolled.data import Corpus, catalog
 from unrolled.errors import SaveError, UsageError
-from unrolled.net import Net
+from unrolled.net import Net, Spec
 from unrolled.runs import Run
 from unrolled.runs.model import build_net
 from unrolled.settings import Settings, from_tables, to_tables
@@ -68,7 +68,7 @@ def _from_checkpoint(
     learner = make_learner(net, settings, pick_device(settings.training.device))
     template = net.initial_state(settings.data.lanes) if reading.carries else {}
     folder, state = run.checkpoints / str(update), checkpoint.state
-    position = position_of(folder, state, len(reading))
+    position = position_of(folder, state, len(reading), _events(net, reading))
     restore(learner, folder, checkpoint, template, update)
     sizes = check_journals(run, folder, state)
     for line in differences(environment_of(folder, state), environment(net, settings)):
@@ -99,6 +99,12 @@ def _from_the_beginning(
         for journal in run.journals.values():
             journal.cut(0)
     return make_material(run, net, learner, reading, settings), Position(), memory
+
+
+def _events(net: Net, reading: Reading) -> list[str]:
+    """Return what can happen after an update of a training."""
+    validates, writes = reading.validation is not None, net.writes_text or bool(reading.shown)
+    return ["report", *["validate"] * validates, *["sample"] * writes]
 
 
 @contextmanager
@@ -158,15 +164,26 @@ def _same_reading(
 
 
 def _words(run: Run, text: Sequence[Text] | None) -> list[str]:
-    """Return where the run's text is now."""
-    return [_or_catalog_name(path) for path in run.source.text] if text is None else list(map(str, text))
+    """Return where the run's text is now; UsageError for more or fewer lists of HDF5 files."""
+    if text is None:
+        return [_or_catalog_name(path) for path in run.source.text]
+    began = run.source.text
+    if run.source.hdf5 and len(text) != len(began):
+        raise UsageError(
+            f"{run.directory} reads {len(began)} lists of HDF5 files, {', '.join(began)}; --text names "
+            f"{len(text)}: name each, in that order"
+        )
+    return list(map(str, text))
 
 
 def _check_same(run: Run, sha256: str, words: Sequence[str]) -> None:
     if sha256 != run.source.text_sha256:
+        earlier = run.source.hdf5 and len(words) > 1
         raise UsageError(
             f"{', '.join(words)} is not the text that {run.directory} began with; "
             "put that one back, say where it is with --text PATH, or train a new run"
+            + earlier
+            * " (also where it began before validation files were part of the hash)"
         )
 
 
@@ -181,7 +198,7 @@ def _or_catalog_name(path: str) -> str:
 
 
 def _check_cell(run: Run, own: OwnCell | None, listener: Listener) -> None:
-    name, sha = run.source.cell, run.source.cell_sha256
+    name, sha = run.source.cell or _first_own_cell(run.source.spec), run.source.cell_sha256
     if name is None and own is not None:
         raise UsageError(f"{run.directory} runs a built-in cell; leave --cell out")
     if name is not None and own is None:
@@ -190,3 +207,9 @@ def _check_cell(run: Run, own: OwnCell | None, listener: Listener) -> None:
         listener.said(
             f"{own.name} has changed since the run began (SHA-256 {str(own.sha256)[:12]}, was {sha[:12]})"
         )
+
+
+def _first_own_cell(spec: Spec | None) -> str | None:
+    """Return what a net calls a cell of the user's; None where it has none."""
+    names = (str(layer.settings.get("cell", "")) for layer in spec or ())
+    return next((name for name in names if ":" in name), None)
