@@ -280,6 +280,31 @@ def test_a_resume_removes_nothing_that_no_save_left(tmp_path: Path) -> None:
     assert (run.checkpoints / ".ssh").is_dir() and not (run.checkpoints / ".9.77").exists()
 
 
+def test_a_file_that_bears_the_number_of_the_last_save_does_not_count_as_saved(tmp_path: Path) -> None:
+    run = run_of(tmp_path)
+    newest = run.updates()[0]
+    (run.checkpoints / str(newest + 2)).write_text("not a checkpoint")
+    with pytest.warns(UserWarning, match="no directory"):
+        unrolled.load(run.directory)
+    unrolled.resume(run.directory, max_updates=newest + 2)
+    assert run.updates()[0] == newest + 2
+    assert (run.checkpoints / f"damaged-{newest + 2}").read_text() == "not a checkpoint"
+
+
+def test_a_resume_touches_no_checkpoints_behind_a_link(tmp_path: Path) -> None:
+    run = run_of(tmp_path)
+    other = tmp_path / "other"
+    run.checkpoints.rename(other)
+    run.checkpoints.symlink_to(other)
+    before = sorted(entry.name for entry in other.iterdir())
+    config = (run.directory / "config.toml").read_bytes()
+    with pytest.raises(UsageError, match="is a link, or no directory"):
+        unrolled.resume(run.directory, max_updates=8)
+    assert sorted(entry.name for entry in other.iterdir()) == before
+    assert (run.directory / "config.toml").read_bytes() == config
+    assert unrolled.load(run.directory).vocab is not None
+
+
 def test_a_pipe_among_what_a_save_left_is_removed_and_not_waited_for(tmp_path: Path) -> None:
     run = run_of(tmp_path)
     os.mkfifo(run.checkpoints / ".9.77")

@@ -151,3 +151,46 @@ def test_a_number_that_is_claimed_is_no_other_runs(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="file"):
         claim_run_directory("book", tmp_path / "file")
+
+
+@pytest.mark.parametrize("kind", ["a file", "a link to nothing"])
+def test_what_bears_a_checkpoints_number_but_is_none_is_set_aside_by_its_save(run: Run, kind: str) -> None:
+    run.save(2, holding(2), None)
+    if kind == "a file":
+        (run.checkpoints / "4").write_text("not a checkpoint")
+    else:
+        (run.checkpoints / "4").symlink_to("nowhere")
+    run.save(4, holding(4), None)
+    assert run.updates() == [4, 2] and number_in(run, 4) == 4
+    assert os.path.lexists(run.checkpoints / "damaged-4")
+
+
+def test_a_resume_sets_aside_whatever_has_a_checkpoints_number_and_is_no_directory(run: Run) -> None:
+    run.save(2, holding(2), None)
+    for name in ("1", "4", "04", "notes"):
+        (run.checkpoints / name).write_text(name)
+    run.tidy(2)
+    there = {entry.name for entry in run.checkpoints.iterdir()}
+    assert there == {"2", "damaged-1", "damaged-4", "04", "notes"}
+
+
+def test_a_save_writes_and_deletes_nothing_behind_a_link(run: Run, tmp_path: Path) -> None:
+    other = Run.create(tmp_path / "other", Settings(), SOURCE)
+    for update in (1, 2, 3):
+        other.save(update, holding(update), 1)
+    run.checkpoints.rmdir()
+    run.checkpoints.symlink_to("../other/checkpoints")
+    with pytest.raises(OSError, match="link"):
+        run.save(9, holding(9), None)
+    with pytest.raises(UsageError, match="link"), run.locked():
+        pass
+    assert other.updates() == [3, 2, 1] and not (run.directory / "lock").exists()
+    assert run.updates() == [3, 2, 1]
+
+
+def test_a_directory_whose_checkpoints_are_a_link_does_not_become_a_run(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "checkpoints").symlink_to("../empty")
+    with pytest.raises(UsageError, match="not empty"):
+        check_unused(tmp_path / "run")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shlex
@@ -14,6 +15,7 @@ from unrolled.cells import Cell
 from unrolled.errors import DamagedError, LoadError, UsageError
 from unrolled.net import Net
 from unrolled.runs.checkpoint import (
+    UPDATE,
     Checkpoint,
     Mark,
     check_mark,
@@ -41,6 +43,7 @@ from unrolled.settings import Settings
 
 LEFT = re.compile(r"\.\.?\d.*|\.dropped-\d+")
 """Names that a save gives to what is not committed, or not any more."""
+IS_ANOTHER = "is a link, or no directory; put the run's own there"
 
 
 class Run:
@@ -169,10 +172,14 @@ class Run:
     def save(self, update: int, checkpoint: Checkpoint, best: int | None, *, replace: bool = False) -> Path:
         """Commit a checkpoint, then drop all but the newest two and the best; OSError leaves no trace.
 
-        One that is there already stays, or is replaced.
+        One that is there already stays, or is replaced; what is no directory is set aside.
         """
+        if _is_another(self.checkpoints):
+            raise NotADirectoryError(errno.ENOTDIR, f"checkpoints {IS_ANOTHER}", str(self.checkpoints))
         folder = self.checkpoints / str(update)
         mark = Mark(update, self.source.run)
+        if os.path.lexists(folder) and not is_directory(folder):
+            self._call_damaged(update)
         if not folder.exists():
             write_checkpoint(folder, checkpoint, mark)
         elif replace:
@@ -222,22 +229,31 @@ class Run:
         return aside
 
     def tidy(self, newest: int) -> None:
-        """Clear what a killed save left, and set aside the damaged checkpoints above ``newest``."""
+        """Clear what a killed save left, and set aside the damaged checkpoints above ``newest``.
+
+        So is whatever bears a checkpoint's number but is no directory: a save would find its place taken.
+        """
         for entry in self.checkpoints.glob(".*"):
             if LEFT.fullmatch(entry.name):
                 remove(entry)
-        for update in self.updates():
-            if update > newest:
-                aside = self.checkpoints / f"damaged-{update}"
-                remove(aside)
-                (self.checkpoints / str(update)).rename(aside)
+        for entry in list(self.checkpoints.glob("[0-9]*")):
+            if UPDATE.fullmatch(entry.name) and (int(entry.name) > newest or not is_directory(entry)):
+                self._call_damaged(int(entry.name))
+
+    def _call_damaged(self, update: int) -> None:
+        aside = self.checkpoints / f"damaged-{update}"
+        remove(aside)
+        (self.checkpoints / str(update)).rename(aside)
 
     @contextmanager
     def locked(self, say: Callable[[str], None] = lambda message: None) -> Iterator[None]:
         """Hold the run for this process; UsageError, with its number, while another one holds it.
 
         The lock ends with the process that holds it, however that ends; ``say`` hears of one left behind.
+        UsageError too where ``checkpoints`` is a link: what is written there may be another run's.
         """
+        if _is_another(self.checkpoints):
+            raise UsageError(f"{self.checkpoints} {IS_ANOTHER}, and a training writes and deletes there")
         with held(self.directory, say):
             yield
 
@@ -305,9 +321,14 @@ def _is_bare(directory: Path) -> bool:
     for entry in directory.iterdir():
         name = entry.name
         begun = name in ("cell.py.txt", "lock") or name.startswith((f".{CONFIG}.", ".cell.py.txt."))
-        if not begun and (name != "checkpoints" or not entry.is_dir() or any(entry.iterdir())):
+        if not begun and (name != "checkpoints" or _is_another(entry) or any(entry.iterdir())):
             return False
     return True
+
+
+def _is_another(checkpoints: Path) -> bool:
+    """Tell whether a run's ``checkpoints`` is there, but is a link or no directory."""
+    return os.path.lexists(checkpoints) and (checkpoints.is_symlink() or not is_directory(checkpoints))
 
 
 def claim_run_directory(stem: str, under: Path = Path("runs")) -> Path:
