@@ -39,15 +39,26 @@ MAX_DEPTH = 64
 MAX_MARKS = 60_000
 """How many commas, brackets and signs of equality a text may have, which is how many values."""
 TOO_DEEP = f"lists and tables are at most {MAX_DEPTH} deep in each other"
-LONG_KEY = re.compile(
-    r"""(?:^|[{,\[])[ \t]*(?:(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*)"""
-    rf"{{{MAX_KEY},}}",
-    re.M,
-)
 NO_DEPTH = re.compile(rf"#[^\n]*|{LONG.pattern}|{QUOTED.pattern}", re.S)
 MARK = re.compile(rf"(?:{NO_DEPTH.pattern})|([\[{{])|([\]}}])|[=,]", re.S)
 LONG_NUMBER = re.compile(r"(?<![\w.])[+-]?[0-9][0-9_]{4000,}")
+HEADER = re.compile(r"^[ \t]*\[", re.M)
 SYNTAX = re.compile(r"(?s)(.*?) \((?:at line (\d+), column (\d+)|at end of document)\)$")
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """How much a text may hold: ``tomllib`` takes time and memory by the square of a key's parts."""
+
+    parts: int = MAX_KEY
+    """Of a dotted key."""
+    marks: int = MAX_MARKS
+    """Commas, brackets and signs of equality."""
+    tables: int = MAX_MARKS
+    """Lines that begin with a bracket."""
+
+
+SETTINGS = Bounds()
 
 
 @dataclass(frozen=True)
@@ -72,9 +83,10 @@ class TomlText:
         return f"{self.label}:{line}:{column}"
 
 
-def read_toml(text: str | bytes, label: str) -> TomlText:
-    """Read a text, or the bytes of one in UTF-8; UsageError for what is none or is no TOML."""
+def read_toml(text: str | bytes, label: str, bounds: Bounds = SETTINGS) -> TomlText:
+    """Read a text, or the bytes of one in UTF-8; UsageError for what is none, is no TOML or is too much."""
     text = (_decoded(text, label) if isinstance(text, bytes) else text).replace("\r\n", "\n")
+    check_bounds(text, label, bounds)
     found = TomlText(label, _loads(text, label), text)
     fault = _fault(found.data)
     if fault is not None:
@@ -93,15 +105,34 @@ def _decoded(raw: bytes, label: str) -> str:
         ) from error
 
 
-def _loads(text: str, label: str) -> dict[str, Any]:
-    long = LONG_KEY.search(text)
+def check_bounds(text: str, label: str, bounds: Bounds = SETTINGS) -> None:
+    """Raise UsageError for a text that holds more than ``bounds``, before ``tomllib`` sees it."""
+    bare = NO_DEPTH.sub(_blanked, text)
+    long = _long_key(bounds.parts).search(bare)
     if long:
-        line = text.count("\n", 0, long.start() + 1) + 1
-        raise UsageError(f"{label}:{line}:1: a key has at most {MAX_KEY} parts")
-    too_much = _too_much(text)
+        line = bare.count("\n", 0, long.start() + 1) + 1
+        raise UsageError(f"{label}:{line}:1: a key has at most {bounds.parts} parts")
+    too_much = _too_much(text, bounds.marks)
     if too_much is not None:
         line, column = _end_of(text[: too_much[0]])
         raise UsageError(f"{label}:{line}:{column}: {too_much[1]}")
+    tables = sum(1 for _ in HEADER.finditer(bare))
+    if tables > bounds.tables:
+        raise UsageError(f"{label}:1:1: wanted at most {bounds.tables:,} tables, came {tables:,}")
+
+
+def _blanked(found: re.Match[str]) -> str:
+    """Return a quoted text without what it quotes, or nothing for a comment; its lines stay."""
+    return ("" if found[0][0] == "#" else '""') + "\n" * found[0].count("\n")
+
+
+@functools.cache
+def _long_key(parts: int) -> re.Pattern[str]:
+    """Return what finds a key of more parts."""
+    return re.compile(rf"""(?:^|[{{,\[])[ \t]*(?:(?:[\w-]+|"")[ \t]*\.[ \t]*){{{parts},}}""", re.M)
+
+
+def _loads(text: str, label: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except ValueError as error:
@@ -121,7 +152,7 @@ def _end_of(text: str) -> tuple[int, int]:
     return text.count("\n") + 1, len(text) - (text.rfind("\n") + 1) + 1
 
 
-def _too_much(text: str) -> tuple[int, str] | None:
+def _too_much(text: str, most: int) -> tuple[int, str] | None:
     """Return where, and why, a text has too many values or nests too deeply."""
     depth = marks = 0
     for found in MARK.finditer(text):
@@ -134,8 +165,8 @@ def _too_much(text: str) -> tuple[int, str] | None:
             depth = max(0, depth - 1)
         if depth > MAX_DEPTH:
             return found.start(), TOO_DEEP
-        if marks > MAX_MARKS:
-            return found.start(), f"wanted at most {MAX_MARKS:,} values, brackets and commas, came more"
+        if marks > most:
+            return found.start(), f"wanted at most {most:,} values, brackets and commas, came more"
     return None
 
 

@@ -305,6 +305,38 @@ def test_a_resume_touches_no_checkpoints_behind_a_link(tmp_path: Path) -> None:
     assert unrolled.load(run.directory).vocab is not None
 
 
+COSTLY = {
+    "a key of many parts": ("a." * 2000 + "a = 1\n", "at most 6 parts"),
+    "a key of many quoted parts": ("k" + ".'a'" * 9 + " = 1\n", "at most 6 parts"),
+    "many tables": ("".join(f"[a.k{n}]\n" for n in range(40_000)), "at most 30,000 tables"),
+    "many lists": ("a = [" + "[]," * 300_000 + "]\n", "at most 400,000 values"),
+    "many bytes": ("#" * (2 << 20), "at most 2,097,152"),
+}
+
+
+@pytest.mark.parametrize("name", COSTLY)
+def test_a_config_that_would_take_long_to_read_is_refused_unread(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = run_of(tmp_path, max_updates=3)
+    path, (more, words) = run.directory / "config.toml", COSTLY[name]
+    path.write_text("\n".join([*path.read_text().splitlines()[1:], "[more]", more]))
+    monkeypatch.setattr("tomllib.loads", lambda text: pytest.fail("this was read"))
+    with pytest.raises(DamagedError, match=words) as caught:
+        Run(run.directory)
+    assert "\n" not in str(caught.value)
+    assert unrolled.load(run.directory).vocab is not None
+
+
+def test_the_config_of_the_deepest_net_and_of_a_dotted_path_comes_back(tmp_path: Path) -> None:
+    spec = chain(Chain(outputs=5, cell="gru", layers=9_990, hidden=3))
+    vocab = Vocab("char", tuple(map(chr, range(0x4E00, 0x4E00 + 20_000))))
+    source = Source(("data/[v1.2.3.4.5.6.7.8.9, 1.2.3.4.5.6.7.8.9].txt",), "00", spec=spec, vocab=vocab)
+    Run.create(tmp_path / "run", Settings(), source)
+    found = Run(tmp_path / "run").source
+    assert replace(found, run=None) == source
+
+
 def test_a_pipe_among_what_a_save_left_is_removed_and_not_waited_for(tmp_path: Path) -> None:
     run = run_of(tmp_path)
     os.mkfifo(run.checkpoints / ".9.77")

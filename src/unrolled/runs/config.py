@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,13 @@ from unrolled.errors import DamagedError, LoadError, SettingsError, UnrolledErro
 from unrolled.net import Spec
 from unrolled.runs.files import read_regular, replace_file, sha256
 from unrolled.settings import Settings, from_tables, to_tables
+from unrolled.toml_text import Bounds, check_bounds, read_toml
 
 CONFIG = "config.toml"
-MOST_CONFIG = 4 << 20
-"""The bytes of the largest config of a run that is read."""
+MOST_CONFIG = 2 << 20
+"""The bytes of the largest config of a run: a net of ten thousand layers takes one million."""
+BOUNDS = Bounds(parts=6, marks=400_000, tables=30_000)
+"""More than the layers and symbols of that size take, and few enough to be read in seconds."""
 SEAL = b'sha256 = "'
 """How a config begins that says its own hash: of all that follows that line."""
 
@@ -45,7 +47,7 @@ def mark_of(run: Path) -> str | None:
     """Return what a run's config calls the run; None where it says nothing, or can't be read."""
     path = run / CONFIG
     try:
-        found = tomllib.loads(_unsealed(path, read_regular(path, MOST_CONFIG)).decode())["text"]["run"]
+        found = _tables(path)["text"]["run"]
     except (LoadError, ValueError, LookupError, TypeError, RecursionError):
         return None
     return found if isinstance(found, str) else None
@@ -73,16 +75,19 @@ def write_config(path: Path, settings: Settings, source: Source) -> None:
     if source.cell is not None:
         own = {"name": source.cell, "sha256": source.cell_sha256}
         tables["own_cell"] = {key: value for key, value in own.items() if value is not None}
-    body = tomli_w.dumps(tables).encode()
-    if len(body) > MOST_CONFIG // 2:
-        raise UsageError(f"{path} would have {len(body):,} bytes; take a net of fewer layers")
-    replace_file(path, SEAL + sha256(body).encode() + b'"\n' + body)
+    words = tomli_w.dumps(tables)
+    body = words.encode()
+    sealed = SEAL + sha256(body).encode() + b'"\n' + body
+    if len(sealed) > MOST_CONFIG:
+        raise UsageError(f"{path} would have {len(sealed):,} bytes; take a net of fewer layers")
+    check_bounds(words, str(path), BOUNDS)
+    replace_file(path, sealed)
 
 
 def read_config(path: Path) -> tuple[Settings, Source]:
     """Read what ``write_config`` wrote; LoadError, in one line that names the file, for anything else."""
     try:
-        tables = tomllib.loads(_unsealed(path, read_regular(path, MOST_CONFIG)).decode())
+        tables = _tables(path)
         text, cell, spec = tables.pop("text"), tables.pop("own_cell", {}), tables.pop("spec", None)
         net = None if spec is None else Spec.from_dict(spec)
         source = Source(tuple(text["paths"]), text["sha256"], cell.get("name"), cell.get("sha256"), net)
@@ -99,6 +104,15 @@ def read_config(path: Path) -> tuple[Settings, Source]:
         raise
     except UnrolledError as error:
         raise LoadError(f"{path} can't be read: {' '.join(str(error).split())[:400]}") from error
+
+
+def _tables(path: Path) -> dict[str, Any]:
+    """Return what a config says; DamagedError for what is no TOML, or is more than any run says."""
+    body = _unsealed(path, read_regular(path, MOST_CONFIG))
+    try:
+        return read_toml(body, CONFIG, BOUNDS).data
+    except UsageError as error:
+        raise DamagedError(f"{path} can't be read: {' '.join(str(error).split())[:200]}") from error
 
 
 def _unsealed(path: Path, data: bytes) -> bytes:
