@@ -39,7 +39,9 @@ MAX_DEPTH = 64
 MAX_MARKS = 60_000
 """How many commas, brackets and signs of equality a text may have, which is how many values."""
 TOO_DEEP = f"lists and tables are at most {MAX_DEPTH} deep in each other"
-NO_DEPTH = re.compile(rf"#[^\n]*|{LONG.pattern}|{QUOTED.pattern}", re.S)
+OPEN = re.compile(r'"(?:[^"\\\n]|\\.)*+"?+|' r"'[^'\n]*+'?+")
+"""A quoted text that may lack its end, so that no other is looked for from each sign in it."""
+NO_DEPTH = re.compile(rf"#[^\n]*|{LONG.pattern}|{OPEN.pattern}", re.S)
 MARK = re.compile(rf"(?:{NO_DEPTH.pattern})|([\[{{])|([\]}}])|[=,]", re.S)
 LONG_NUMBER = re.compile(r"(?<![\w.])[+-]?[0-9][0-9_]{4000,}")
 HEADER = re.compile(r"^[ \t]*\[", re.M)

@@ -23,6 +23,7 @@ from unrolled.runs.files import is_regular, read_regular, sha256
 from unrolled.runs.tables import read_table, table_bytes
 from unrolled.runs.tensors import MOST_TENSORS, read_bytes, read_tensors
 from unrolled.settings import Settings
+from unrolled.toml_text import read_toml
 
 Change = Callable[[dict[str, Any]], object]
 
@@ -326,6 +327,12 @@ def test_a_config_that_would_take_long_to_read_is_refused_unread(
         Run(run.directory)
     assert "\n" not in str(caught.value)
     assert unrolled.load(run.directory).vocab is not None
+
+
+@pytest.mark.parametrize("text", ['a = "' + '\\"' * 300_000, "a = '" + '\\"' * 300_000, '"""\\"' * 200_000])
+def test_a_quote_without_end_takes_no_square_of_time(text: str) -> None:
+    with pytest.raises(UsageError, match="not TOML"):
+        read_toml(text, "mine.toml")
 
 
 def test_the_config_of_the_deepest_net_and_of_a_dotted_path_comes_back(tmp_path: Path) -> None:
