@@ -11,6 +11,7 @@ import torch
 from unrolled.data import Vocab
 from unrolled.errors import LoadError, UsageError
 from unrolled.runs import Checkpoint, Journal, Run, Source, check_unused, checkpoint, claim_run_directory
+from unrolled.runs import journal as journals
 from unrolled.runs.checkpoint import read_checkpoint
 from unrolled.settings import Settings
 
@@ -28,6 +29,24 @@ def holding(number: float) -> Checkpoint:
 
 def broken(*given: Any, **named: Any) -> Any:
     raise OSError(errno.EIO, os.strerror(errno.EIO), str(given[0]))
+
+
+class Seen:
+    """A file that remembers what is written to it."""
+
+    def __init__(self, file: Any, written: list[bytes]) -> None:
+        self.file, self.written = file, written
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.file, name)
+
+    def write(self, data: bytes) -> None:
+        self.written.append(bytes(data))
+        self.file.write(data)
+
+
+def seen_by(written: list[bytes], write_again: Any) -> Any:
+    return lambda journal, file: write_again(journal, Seen(file, written))
 
 
 def number_in(run: Run, update: int) -> Any:
@@ -167,11 +186,11 @@ def test_what_bears_a_checkpoints_number_but_is_none_is_set_aside_by_its_save(ru
 
 def test_a_resume_sets_aside_whatever_has_a_checkpoints_number_and_is_no_directory(run: Run) -> None:
     run.save(2, holding(2), None)
-    for name in ("1", "4", "04", "notes"):
+    for name in ("4", "04", "notes"):
         (run.checkpoints / name).write_text(name)
     run.tidy(2)
     there = {entry.name for entry in run.checkpoints.iterdir()}
-    assert there == {"2", "damaged-1", "damaged-4", "04", "notes"}
+    assert there == {"2", "damaged-4", "04", "notes"}
 
 
 def test_a_save_writes_and_deletes_nothing_behind_a_link(run: Run, tmp_path: Path) -> None:
@@ -194,3 +213,52 @@ def test_a_directory_whose_checkpoints_are_a_link_does_not_become_a_run(tmp_path
     (tmp_path / "run" / "checkpoints").symlink_to("../empty")
     with pytest.raises(UsageError, match="not empty"):
         check_unused(tmp_path / "run")
+
+
+def test_one_entry_that_the_disk_cannot_tell_of_hides_no_checkpoint(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for update in (2, 4):
+        run.save(update, holding(update), None)
+    broken_place, stat, rename = run.checkpoints / "4", os.stat, os.rename
+    monkeypatch.setattr(os, "stat", lambda p, **k: broken(p) if p == broken_place else stat(p, **k))
+    assert run.updates() == [2]
+    said: list[str] = []
+    assert run.newest(said.append)[0] == 2 and "4 is missing, or is no directory" in said[0]
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rename", lambda p, to: broken(p) if p == broken_place else rename(p, to))
+        run.tidy(2)
+    run.tidy(2)
+    assert (run.checkpoints / "damaged-4").is_dir()
+
+
+@pytest.mark.parametrize("most", [9, 1 << 20])
+def test_what_a_failed_sync_may_have_lost_is_written_again_by_the_next(
+    most: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journals, "KEPT", most)
+    lines = Journal(tmp_path / "lines.jsonl")
+    written: list[bytes] = []
+    for number in range(3):
+        lines.append({"n": number})
+    begin = lines.sync()
+
+    def failing(handle: int) -> None:
+        if most > 9:  # the disk gives back what it has in place of what was lost
+            os.truncate(lines.path, begin)
+            os.truncate(lines.path, begin + 2 * len(b'{"n": 3}\n'))
+        broken(handle)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", failing)
+        lines.append({"n": 3})
+        lines.append({"n": 4})
+        for _ in range(2):
+            with pytest.raises(OSError):
+                lines.sync()
+    lines.append({"n": 5})
+    monkeypatch.setattr(Journal, "_write_again", seen_by(written, Journal._write_again))
+    assert lines.sync() == lines.size and written == [b'{"n": 3}\n{"n": 4}\n{"n": 5}\n']
+    assert [line["n"] for line in lines.lines()] == [*range(6)]
+    lines.append({"n": 6})
+    assert lines.sync() == lines.size and len(written) == 1

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from unrolled.errors import DamagedError, NewerFormatError
 from unrolled.runs.files import (
+    is_directory,
     is_regular,
     make_directory,
     read_regular,
@@ -144,7 +145,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
 def committed(folder: Path) -> list[int]:
     """Return the updates whose checkpoints are committed in a folder, the newest first."""
     try:
-        names = [entry.name for entry in folder.iterdir() if entry.is_dir()]
+        names = [entry.name for entry in folder.iterdir() if is_directory(entry)]
     except (OSError, ValueError):
         return []
     return sorted((int(name) for name in names if UPDATE.fullmatch(name)), reverse=True)

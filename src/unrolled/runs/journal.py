@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from unrolled.errors import DamagedError
 from unrolled.runs.files import is_regular, sync_directory
@@ -16,6 +16,8 @@ from unrolled.runs.files import is_regular, sync_directory
 MOST_BYTES = 32 << 20
 """The longest line that is read."""
 BLOCK = 1 << 20
+KEPT = 16 << 20
+"""The bytes since the last sync that are kept in memory, to be written again where a sync fails."""
 
 
 class Journal:
@@ -30,6 +32,8 @@ class Journal:
         self._waiting: list[bytes] = []
         self._torn_at: int | None = None
         self._named = False
+        self._synced: int | None = None
+        self._kept, self._unsure = bytearray(), False
         self._hash, self._hashed = hashlib.sha256(), 0
 
     @property
@@ -47,14 +51,19 @@ class Journal:
         if not self._waiting:
             return
         self._mend()
-        self._torn_at = self.size
+        self._torn_at, lines = self.size, b"".join(self._waiting)
         try:
             with self.path.open("ab") as file:
-                file.write(b"".join(self._waiting))
+                file.write(lines)
         except OSError:
             with suppress(OSError):  # a disk that refuses this as well is asked again before the next line
                 self._mend()
             raise
+        if self._synced is None:
+            self._synced = self._torn_at
+        self._kept += lines
+        if len(self._kept) > KEPT:
+            self._kept.clear()
         self._torn_at = None
         self._waiting.clear()
 
@@ -65,14 +74,37 @@ class Journal:
         self._torn_at = None
 
     def sync(self) -> int:
-        """Wait until the disk has every line; return the file's size in bytes."""
+        """Wait until the disk has every line; return the file's size in bytes.
+
+        What a sync that failed may have lost is written again by the next one.
+        """
         self.flush()
-        with self.path.open("ab") as file:
+        with self.path.open("r+b" if self._unsure else "ab") as file:
+            if self._unsure:
+                self._write_again(file)
+            self._unsure = True
             os.fsync(file.fileno())
+        self._unsure, self._synced = False, self.size
+        self._kept.clear()
         if not self._named:  # a file that was just made may lose its name with the power
             sync_directory(self.path.parent)
             self._named = True
         return self.size
+
+    def _write_again(self, file: BinaryIO) -> None:
+        """Write what came since the last sync: Linux counts pages that it failed to write as written.
+
+        It is what was kept; or, where that was too much, what the file says as long as it is in memory.
+        """
+        at = file.seek(self._synced or 0)
+        if at + len(self._kept) == self.size:
+            file.write(self._kept)
+        else:
+            while data := file.read(BLOCK):
+                file.seek(at)
+                file.write(data)
+                at = file.seek(at + len(data))
+        file.flush()
 
     def sha256(self, size: int) -> str:
         """Return the SHA-256 of the first ``size`` bytes; what was hashed before is not read again."""
@@ -108,6 +140,8 @@ class Journal:
         if self.size > size:
             os.truncate(self.path, size)
             self._hash, self._hashed = hashlib.sha256(), 0
+            self._synced = None if self._synced is None else min(self._synced, size)
+            self._kept.clear()
 
     def lines(self) -> Iterator[dict[str, Any]]:
         """Yield every complete line; DamagedError where one is not as it was written."""

@@ -229,16 +229,17 @@ class Run:
         return aside
 
     def tidy(self, newest: int) -> None:
-        """Clear what a killed save left, and set aside the damaged checkpoints above ``newest``.
-
-        So is whatever bears a checkpoint's number but is no directory: a save would find its place taken.
-        """
+        """Clear what a killed save left, and set aside whatever bears a number above ``newest``."""
         for entry in self.checkpoints.glob(".*"):
             if LEFT.fullmatch(entry.name):
                 remove(entry)
         for entry in list(self.checkpoints.glob("[0-9]*")):
-            if UPDATE.fullmatch(entry.name) and (int(entry.name) > newest or not is_directory(entry)):
-                self._call_damaged(int(entry.name))
+            if UPDATE.fullmatch(entry.name) and int(entry.name) > newest:
+                try:
+                    self._call_damaged(int(entry.name))
+                except OSError:  # what a broken disk can't even rename is told by the save that meets it
+                    if is_directory(entry):
+                        raise
 
     def _call_damaged(self, update: int) -> None:
         aside = self.checkpoints / f"damaged-{update}"
