@@ -127,6 +127,11 @@ def printable(text: str) -> str:
     return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
 
 
+def one_line(what: object, most: int) -> str:
+    """Return what something says as one line of at most so many signs, whatever a file put into it."""
+    return printable(" ".join(str(what).split())[:most])[:most]
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the nearest known name, or an empty string.
 

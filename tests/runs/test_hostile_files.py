@@ -15,7 +15,7 @@ import torch
 
 import unrolled
 from unrolled.data import Vocab
-from unrolled.errors import DamagedError, LoadError, UsageError
+from unrolled.errors import DamagedError, LoadError, UsageError, one_line
 from unrolled.net import Chain, Net, Spec, chain
 from unrolled.runs import Checkpoint, Journal, Run, Source, model_config
 from unrolled.runs.checkpoint import Mark, read_model, write_checkpoint
@@ -342,6 +342,52 @@ def test_the_config_of_the_deepest_net_and_of_a_dotted_path_comes_back(tmp_path:
     Run.create(tmp_path / "run", Settings(), source)
     found = Run(tmp_path / "run").source
     assert replace(found, run=None) == source
+
+
+def test_a_path_that_utf8_cannot_say_is_refused_before_anything_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    small = {"hidden": 3, "lanes": 2, "window": 5, "max_updates": 2}
+    texts = [tmp_path / "t.txt", tmp_path / "b\udcffok.txt"]
+    for text in texts:
+        text.write_text("the cat sat on the mat.\n" * 9)
+    for text, run in ((texts[1], "B"), (texts[1], None), (texts[0], "C\udcff")):
+        with pytest.raises(UsageError, match=r"that UTF-8 can say, came .*\\udcff") as caught:
+            unrolled.train(text, run=run, **small)
+        str(caught.value).encode()
+    assert sorted(tmp_path.iterdir()) == sorted(texts)
+
+
+def test_a_run_that_is_moved_to_a_name_of_no_utf8_goes_on(tmp_path: Path) -> None:
+    run = run_of(tmp_path)
+    moved = run.directory.rename(tmp_path / "C\udcff")
+    assert unrolled.resume(moved, max_updates=8).updates()[0] == 8
+    text = (tmp_path / "book.txt").rename(tmp_path / "b\udcff.txt")
+    before = (moved / "config.toml").read_bytes()
+    with pytest.raises(UsageError, match="that UTF-8 can say"):
+        unrolled.resume(moved, max_updates=9, text=[text])
+    assert (moved / "config.toml").read_bytes() == before and Run(moved).updates()[0] == 8
+
+
+@pytest.mark.parametrize("update", ["\x1b[2J", "a\nb", [1]])
+def test_no_sign_of_a_manifest_reaches_a_message_as_it_is(update: Any, tmp_path: Path) -> None:
+    run = run_of(tmp_path)
+    path = run.checkpoints / str(run.updates()[0]) / "manifest.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "update": update}))
+    with pytest.warns(UserWarning, match="is of update") as caught:
+        unrolled.load(run.directory)
+    assert str(caught[0].message).isprintable()
+
+
+def test_no_sign_of_a_config_reaches_a_message_as_it_is(tmp_path: Path) -> None:
+    write_checkpoint(
+        tmp_path / "model", checkpoint(lambda c: c.update(boundary=["\x1b[2J"], dtype="\x1b[2J"))
+    )
+    assert refused(tmp_path / "model").isprintable()
+    write_checkpoint(tmp_path / "other", checkpoint(lambda c: c.update(dtype="\x1b[2J")))
+    assert refused(tmp_path / "other").isprintable()
+    assert one_line("a\x1b[2J\n b", 99) == r"a\x1b[2J b" and len(one_line("\x1b" * 99, 50)) == 50
 
 
 def test_a_pipe_among_what_a_save_left_is_removed_and_not_waited_for(tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint, mark: Mark | None = N
     known = {key: value for key, value in vars(mark).items() if value is not None} if mark else {}
     hashes = {name: sha256(data) for name, data in files.items()}
     files[MANIFEST] = table_bytes({**hashes, **known}, MANIFEST)
-    files[CARD] = checkpoint.card.encode()
+    files[CARD] = checkpoint.card.encode(errors="backslashreplace")
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
     remove(temporary)
     renamed = False
@@ -125,7 +125,7 @@ def check_mark(folder: Path, mark: Mark) -> None:
     manifest = _manifest(folder)
     update, run = manifest.get("update", mark.update), manifest.get("run", mark.run)
     if type(update) is not int or update != mark.update:
-        raise DamagedError(f"{folder / MANIFEST} is of update {str(update)[:20]}, not of {mark.update}")
+        raise DamagedError(f"{folder / MANIFEST} is of update {repr(update)[:20]}, not of {mark.update}")
     if mark.run is not None and run != mark.run:
         raise DamagedError(f"{folder / MANIFEST} is of another run than config.toml")
 

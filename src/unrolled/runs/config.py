@@ -10,7 +10,7 @@ from typing import Any
 import tomli_w
 
 from unrolled.data import Vocab
-from unrolled.errors import DamagedError, LoadError, SettingsError, UnrolledError, UsageError
+from unrolled.errors import DamagedError, LoadError, SettingsError, UnrolledError, UsageError, one_line
 from unrolled.net import Spec
 from unrolled.runs.files import read_regular, replace_file, sha256
 from unrolled.settings import Settings, from_tables, to_tables
@@ -23,6 +23,10 @@ BOUNDS = Bounds(parts=6, marks=400_000, tables=30_000)
 """More than the layers and symbols of that size take, and few enough to be read in seconds."""
 SEAL = b'sha256 = "'
 """How a config begins that says its own hash: of all that follows that line."""
+
+QUOTES = ' ,"'
+"""What stands around an item of a list in TOML."""
+WANTED_UTF8 = "wanted a path or a name that UTF-8 can say"
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,12 @@ def new_mark(settings: Settings, source: Source) -> str:
 
 
 def write_config(path: Path, settings: Settings, source: Source) -> None:
-    """Write a run's file, whole or not at all; UsageError for a net that makes it too large."""
+    """Write a run's file, whole or not at all; UsageError as for ``sealed_config``."""
+    replace_file(path, sealed_config(settings, source))
+
+
+def sealed_config(settings: Settings, source: Source) -> bytes:
+    """Return what a run's file holds; UsageError for a net that makes it too large, or a name of no UTF-8."""
     text: dict[str, Any] = {"paths": list(source.text), "sha256": source.text_sha256}
     if source.run is not None:
         text["run"] = source.run
@@ -76,12 +85,16 @@ def write_config(path: Path, settings: Settings, source: Source) -> None:
         own = {"name": source.cell, "sha256": source.cell_sha256}
         tables["own_cell"] = {key: value for key, value in own.items() if value is not None}
     words = tomli_w.dumps(tables)
-    body = words.encode()
+    try:
+        body = words.encode()
+    except UnicodeEncodeError as error:
+        came = words[words.rfind("\n", 0, error.start) + 1 :].partition("\n")[0]
+        raise UsageError(f"{WANTED_UTF8}, came {came.strip(QUOTES)!r}; rename it") from error
     sealed = SEAL + sha256(body).encode() + b'"\n' + body
     if len(sealed) > MOST_CONFIG:
-        raise UsageError(f"{path} would have {len(sealed):,} bytes; take a net of fewer layers")
-    check_bounds(words, str(path), BOUNDS)
-    replace_file(path, sealed)
+        raise UsageError(f"{CONFIG} would have {len(sealed):,} bytes; take a net of fewer layers")
+    check_bounds(words, CONFIG, BOUNDS)
+    return sealed
 
 
 def read_config(path: Path) -> tuple[Settings, Source]:
@@ -96,14 +109,14 @@ def read_config(path: Path) -> tuple[Settings, Source]:
         _check_source(source)
         return from_tables(str(path), tables), source
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise DamagedError(f"{path} can't be read: {' '.join(str(error).split())[:200]}") from error
+        raise DamagedError(f"{path} can't be read: {one_line(error, 200)}") from error
     except SettingsError as error:
         more = f"; {len(error.problems) - 1} more" if len(error.problems) > 1 else ""
-        raise LoadError(" ".join(error.problems[0].split())[:400] + more) from error
+        raise LoadError(one_line(error.problems[0], 400) + more) from error
     except DamagedError:
         raise
     except UnrolledError as error:
-        raise LoadError(f"{path} can't be read: {' '.join(str(error).split())[:400]}") from error
+        raise LoadError(f"{path} can't be read: {one_line(error, 400)}") from error
 
 
 def _tables(path: Path) -> dict[str, Any]:
@@ -112,7 +125,7 @@ def _tables(path: Path) -> dict[str, Any]:
     try:
         return read_toml(body, CONFIG, BOUNDS).data
     except UsageError as error:
-        raise DamagedError(f"{path} can't be read: {' '.join(str(error).split())[:200]}") from error
+        raise DamagedError(f"{path} can't be read: {one_line(error, 200)}") from error
 
 
 def _unsealed(path: Path, data: bytes) -> bytes:

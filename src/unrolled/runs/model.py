@@ -12,7 +12,7 @@ from torch import Tensor
 
 from unrolled.cells import Cell
 from unrolled.data import Field, Vocab
-from unrolled.errors import DamagedError, LoadError, OwnCellError, UnrolledError, UsageError
+from unrolled.errors import DamagedError, LoadError, OwnCellError, UnrolledError, UsageError, one_line
 from unrolled.net import Net, Spec
 from unrolled.net.check import phases_of
 from unrolled.runs.checkpoint import UPDATE, Mark, check_mark, committed, is_checkpoint, read_model
@@ -226,7 +226,7 @@ def _name(name: str) -> str:
 
 
 def _line(what: Any) -> str:
-    return " ".join(str(what).split())[:200]
+    return one_line(what, 200)
 
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}

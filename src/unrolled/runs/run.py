@@ -24,7 +24,7 @@ from unrolled.runs.checkpoint import (
     read_state_table,
     write_checkpoint,
 )
-from unrolled.runs.config import CONFIG, Source, new_mark, read_config, write_config
+from unrolled.runs.config import CONFIG, WANTED_UTF8, Source, new_mark, read_config, write_config
 from unrolled.runs.files import (
     is_directory,
     is_file,
@@ -307,7 +307,14 @@ def _warn(message: str) -> None:
 
 
 def check_unused(directory: Path) -> None:
-    """Raise UsageError if there is something in a directory that is to become a run."""
+    """Raise UsageError if there is something in a directory that is to become a run, or no UTF-8 in its name.
+
+    What names a run of other bytes, in words or in a report, would be no name that can be typed.
+    """
+    try:
+        str(directory).encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(f"{WANTED_UTF8}, came {str(directory)!r}; name another with --run") from error
     if directory.exists() and not directory.is_dir():
         raise UsageError(f"{directory} is a file; name a directory for the run with --run")
     if directory.exists() and not _is_bare(directory):

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from unrolled.errors import DamagedError, UsageError
+from unrolled.errors import DamagedError, UsageError, one_line
 
 MOST_BYTES, MOST_VALUES = 32 << 20, 2_000_000
 """More than any vocabulary and net need, and few enough to be read in a second."""
@@ -35,7 +35,7 @@ def read_table(path: Path, data: bytes) -> Json:
     try:
         value = parsed(data)
     except (ValueError, RecursionError) as error:
-        raise DamagedError(f"{path} is damaged: it is not JSON ({_short(error)})") from error
+        raise DamagedError(f"{path} is damaged: it is not JSON ({one_line(error, 100)})") from error
     if not isinstance(value, dict):
         raise DamagedError(f"{path} is damaged: it holds no table")
     return value
@@ -67,7 +67,3 @@ def _finite(text: str) -> float:
     if not math.isfinite(value):
         raise ValueError(f"{text[:20]} is no finite number")
     return value
-
-
-def _short(error: Exception) -> str:
-    return " ".join(str(error).split())[:100]

@@ -11,7 +11,7 @@ import safetensors.torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from unrolled.errors import DamagedError, LoadError, UsageError
+from unrolled.errors import DamagedError, LoadError, UsageError, one_line
 from unrolled.runs.files import read_regular
 from unrolled.runs.tables import MOST_BYTES, parsed
 
@@ -59,7 +59,7 @@ def read_tensors(path: Path, data: bytes) -> Tensors:
     try:
         return safetensors.torch.load(data)
     except (SafetensorError, ValueError, RuntimeError, KeyError, TypeError, OverflowError) as error:
-        raise DamagedError(f"{path} is damaged: {' '.join(str(error).split())[:200]}") from error
+        raise DamagedError(f"{path} is damaged: {one_line(error, 200)}") from error
     except MemoryError as error:
         raise LoadError(f"{path} is too large for this machine's memory") from error
 
@@ -77,7 +77,7 @@ def _look(path: Path, file: BinaryIO, size: int) -> None:
         end = _end_of(told)
     except (ValueError, TypeError, LookupError, RecursionError, AttributeError) as error:
         raise DamagedError(
-            f"{path} is damaged: its header makes no sense ({' '.join(str(error).split())[:100]})"
+            f"{path} is damaged: its header makes no sense ({one_line(error, 100)})"
         ) from error
     if 8 + length + end != size:
         raise DamagedError(

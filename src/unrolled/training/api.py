@@ -11,6 +11,7 @@ from unrolled.cells import Cell
 from unrolled.data import HDF5Batches, catalog
 from unrolled.net import Spec
 from unrolled.runs import Run, Source, check_unused, claim_run_directory
+from unrolled.runs.config import sealed_config
 from unrolled.settings import Settings, resolve
 from unrolled.training.beginning import begun, make_material, start
 from unrolled.training.environment import pick_device, process_settings
@@ -69,6 +70,7 @@ def train_with(settings: Settings, lesson: Lesson, directory: Path | None, liste
     with process_settings(settings.training):
         net, learner = begun(spec, settings, reading, cells, device)
         source = _source(reading, own, lesson)
+        sealed_config(settings, source)  # what it refuses is refused before there is a directory
         place = directory or claim_run_directory(_stem(lesson, settings))
         with Run.created(place, settings, source, own.source if own else None, listener.said) as run:
             run.cells = cells
