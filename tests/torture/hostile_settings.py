@@ -100,7 +100,7 @@ def command(words: Sequence[str], variables: Sequence[tuple[str, str]] = ()) -> 
 def survive(works: Sequence[Callable[[], int]], folder: Path, file: str = "") -> None:
     """Raise Wrong unless each of some works ends as it should."""
     _companions(folder)
-    size = (folder / file).stat().st_size if file else 4 * A_SECOND_FOR  # flags may ask for more than a file
+    size = (folder / file).stat().st_size if file else 10 * A_SECOND_FOR  # as flags may ask for 10,000 steps
     for again in reversed(range(3)):
         done = in_child(works, folder)
         if not again or all(one.seconds <= allowed(one, size) for one in done):

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unrolled.errors import UnrolledError, UsageError, printable
+from unrolled.cli.notes import note
+from unrolled.errors import UnrolledError, UsageError
 
 if TYPE_CHECKING:
     from unrolled.inspection import Inspection, Predicate
@@ -57,7 +58,7 @@ def inspect(
         predicates=predicates,
         skip_unseen=wanted.skip_unseen,
         cells=cells_of(run, cell),
-        say=lambda message: print(f"note: {printable(message)}", file=sys.stderr),
+        say=note,
     )
     size = write_page(output, found.page(megabytes=megabytes or None))
     if as_json:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unrolled.errors import NetError, UsageError, nearest, printable
+from unrolled.cli.notes import note
+from unrolled.errors import NetError, UsageError, nearest
 
 if TYPE_CHECKING:
     from unrolled.cells import Cell
@@ -146,10 +147,9 @@ def unroll(which: Which, how: Unrolled, as_json: bool, node_link: bool) -> None:
         steps = read_steps(how.steps, loaded.spec)
         graph = unroll_graph(loaded.spec, steps, partitions=how.partitions, phase=which.phase, cells=cells)
     for name, cell in _unnamed_cells(loaded.spec, cells).items():
-        print(
-            f"note: layer '{name}' runs {cell}, which is your code, so its parameters aren't listed; "
-            f"name it too: --cell {cell}",
-            file=sys.stderr,
+        note(
+            f"layer '{name}' runs {cell}, which is your code, so its parameters aren't listed; "
+            f"name it too: --cell {cell}"
         )
     if as_json or node_link:
         print(json.dumps(graph.node_link() if node_link else graph.listing()))
@@ -230,8 +230,8 @@ def _opened(which: Which) -> Iterator[tuple[Loaded, Mapping[str, type[Cell]]]]:
     """Read the net and its cells, print notes, and tell errors that are raised inside with their place."""
     _check_phase(which.phase)
     loaded = _load(which.file)
-    for note in loaded.notes:
-        print(f"note: {printable(note)}", file=sys.stderr)
+    for message in loaded.notes:
+        note(message)
     cells = {**loaded.cells, **_own_cells(which.cell)}
     with loaded.telling(which.phase):
         yield loaded, cells

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unrolled.cli.looking import report_of_training
-from unrolled.errors import UsageError, printable
+from unrolled.cli.notes import note
+from unrolled.errors import UsageError
 from unrolled.settings import Resolved, resolve, to_tables
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ def _text_of(run: Run) -> str:
 
 def _summary(run: Run) -> dict[str, Any]:
     """Return the one object that ``--json`` ends with."""
-    update, checkpoint = run.newest(lambda message: print(f"note: {printable(message)}", file=sys.stderr))
+    update, checkpoint = run.newest(note)
     position = checkpoint.state["position"]
     rates = [line.get("chars_per_second") for line in run.metrics.lines() if line.get("kind") == "train"]
     running = position["total"] / position["count"] if position["count"] else None

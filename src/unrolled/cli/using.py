@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unrolled.errors import UsageError, printable
+from unrolled.cli.notes import note
+from unrolled.errors import UsageError
 
 if TYPE_CHECKING:
     from unrolled.cells import Cell
@@ -68,7 +69,7 @@ def sample(
     ids = net.vocab.encode(prime, skip_unseen=options.skip_unseen)
     if options.skip_unseen and net.vocab.units == "char" and len(ids) < len(prime):
         left_out = len(prime) - len(ids)
-        _warn(f"{left_out} of the prime's {len(prime)} characters are not in the vocabulary, skipped")
+        note(f"{left_out} of the prime's {len(prime)} characters are not in the vocabulary, skipped")
     if options.count > 1:
         _sample_many(net, chosen, ids, options, as_json)
         return
@@ -142,9 +143,9 @@ def _sample_job(path: Path, cell: str | None, options: SampleOptions, as_json: b
     from unrolled.runs.jobs import sampling_job
     from unrolled.sample import pieces_of
 
-    job = sampling_job(path, options.model, cells_of(options.model or path, cell), _warn)
-    for note in job.notes:
-        _warn(note)
+    job = sampling_job(path, options.model, cells_of(options.model or path, cell), note)
+    for message in job.notes:
+        note(message)
     seed = torch.Generator().seed() if options.seed is None else options.seed
     ids = (int(drawn[0]) for drawn in written(job.net, seed=seed))
     length = options.length if options.length is not None else job.length or LENGTH
@@ -219,7 +220,7 @@ def evaluate(
     assert net.vocab is not None
     corpus = Corpus.open(*paths, vocab=net.vocab, boundary=net.boundary, skip_unseen=skip_unseen)
     for notice in corpus.notices:
-        _warn(notice)
+        note(notice)
     found = evaluate_text(net, corpus, lanes, window, weights)
     if as_json:
         print(json.dumps(asdict(found)))
@@ -257,7 +258,7 @@ def _evaluate_examples(net: Net, path: str, as_json: bool) -> None:
 def _load(run: Path, cell: str | None) -> Net:
     from unrolled.runs.model import load_checkpoint
 
-    return load_checkpoint(run, cells_of(run, cell), _warn)
+    return load_checkpoint(run, cells_of(run, cell), note)
 
 
 def cells_of(run: Path, cell: str | None) -> Mapping[str, type[Cell]]:
@@ -271,9 +272,7 @@ def cells_of(run: Path, cell: str | None) -> Mapping[str, type[Cell]]:
         raise UsageError(f"--cell: wanted PATH.py:NAME, came the built-in '{cell}', which needs no flag")
     known = _known_cell(run)
     if known and known != own.sha256:
-        _warn(
-            f"{own.name} has changed since the run began (SHA-256 {str(own.sha256)[:12]}, was {known[:12]})"
-        )
+        note(f"{own.name} has changed since the run began (SHA-256 {str(own.sha256)[:12]}, was {known[:12]})")
     return own.cells
 
 
@@ -281,7 +280,3 @@ def _known_cell(run: Path) -> str | None:
     from unrolled.runs import Run
 
     return Run(run).source.cell_sha256 if (run / "config.toml").is_file() else None
-
-
-def _warn(message: str) -> None:
-    print(f"note: {printable(message)}", file=sys.stderr)
