@@ -37,6 +37,17 @@ using.sample = sample
 main()
 """
 
+ENDING = """
+import atexit, time
+from unrolled.cli import main, using
+@atexit.register
+def tidy():
+    print("deaf", flush=True)
+    time.sleep(20)
+using.sample = lambda *rest: None
+main()
+"""
+
 PASSING = """
 from unrolled.cli import main, using
 def sample(*rest):
@@ -92,3 +103,7 @@ def test_an_interrupt_while_the_command_line_is_read_in_is_one_line(
     environment = {**environment, "PYTHONPATH": f"{tmp_path}{os.pathsep}{known}"}
     code = "from unrolled.cli import main; main()"
     assert pressed(code, environment) == (130, "unrolled: interrupted\n")
+
+
+def test_an_interrupt_while_python_tidies_up_ends_it_at_once(environment: dict[str, str]) -> None:
+    assert pressed(ENDING, environment) == (130, "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import gc
 import os
+import signal
 import stat
 import sys
 from collections.abc import Sequence
@@ -21,7 +22,14 @@ LONGEST = 1500
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code."""
-    code = run(sys.argv[1:] if arguments is None else arguments)
+    try:
+        code = run(sys.argv[1:] if arguments is None else arguments)
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    if (
+        signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    ):  # all is done; no traceback of tidying up
+        signal.signal(signal.SIGINT, lambda number, frame: os._exit(INTERRUPTED))
     gc.freeze()  # Python's end would look for cycles among all that torch imported, for a second
     sys.exit(code)
 
