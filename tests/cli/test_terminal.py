@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from unrolled.cli.terminal import LONGEST, Terminal, Words
+from unrolled.cli.notes import LONGEST
+from unrolled.cli.terminal import Terminal, Words
 
 TINY = ["--hidden", "5", "--layers", "1", "--lanes", "3", "--window", "4", "--max-updates", "40"]
 OFTEN = ["--report-every", "5", "--validate-every", "9", "--sample-every", "10", "--checkpoint-every", "20"]

@@ -12,12 +12,11 @@ from collections.abc import Sequence
 from typing import TextIO
 
 from unrolled.cli.interrupts import insistent
+from unrolled.cli.notes import LONGEST
 from unrolled.cli.overview import overview
 from unrolled.errors import SettingsError, UnrolledError, UsageError, printable
 
 FAILED, INTERRUPTED = 1, 130
-LONGEST = 1500
-"""Signs of a complaint that are shown; what came may be of any length."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -7,7 +7,7 @@ import sys
 from unrolled.errors import one_line
 
 LONGEST = 1500
-"""Signs of a note that are shown; what a file or a flag says in it may be of any length."""
+"""Signs of a line that are shown; what a file or a flag says in it may be of any length."""
 
 
 def note(message: str) -> None:

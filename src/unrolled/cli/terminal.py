@@ -16,12 +16,10 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from rich.rule import Rule
 from rich.text import Text
 
+from unrolled.cli.notes import LONGEST
 from unrolled.errors import printable
 from unrolled.training.listener import Entry, Listener, Plan
 from unrolled.training.memory import readable
-
-LONGEST = 2000
-"""Signs of a line that are shown; files of others may say anything."""
 
 
 class Words(Console):

@@ -115,16 +115,14 @@ class Session:
         if self._saved_update is None and not self.material.run.updates():
             self._save(())
         due, self.at.due = self.at.due, []
-        if not due and self._gave_up:
-            self.listener.said(self._why_ended)
         if due:
             self._replaces, self._save_wanted = self.at.update, True
         self._happen(due)
         while not self.finished:
             self._update()
             self._happen(self._events())
-            if self._gave_up:
-                self.listener.said(self._why_ended)
+        if self._gave_up:
+            self.listener.said(self._why_ended)
         self._save((), last=True)
         if self.stop():
             self._interrupt(())
